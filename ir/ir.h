@@ -136,6 +136,10 @@ struct CellGraph {
   int output_count, output_capacity;
   CellMinimize *minimize;
   int minimize_count, minimize_capacity;
+  /* Names of the outputs that the dce pass keeps; NULL keeps all. One that ends in '/' keeps every
+   * output that begins with it. */
+  const char *const *wanted;
+  int wanted_count;
   CellSpan span; /* given to the nodes made next */
   void *numbering; /* hash table of the builder; private */
 };
