@@ -33,8 +33,10 @@ void *cell_arena_alloc(CellArena *arena, size_t bytes);
 char *cell_arena_strdup(CellArena *arena, const char *text);
 char *cell_arena_strndup(CellArena *arena, const char *text, size_t length);
 char *cell_arena_printf(CellArena *arena, const char *format, ...) CELL_PRINTF(2, 3);
+char *cell_arena_vprintf(CellArena *arena, const char *format, va_list arguments) CELL_PRINTF(2, 0);
 #define CELL_NEW(arena, type) ((type *)cell_arena_alloc((arena), sizeof(type)))
-#define CELL_NEW_ARRAY(arena, type, n) ((type *)cell_arena_alloc((arena), (size_t)(n) * sizeof(type)))
+#define CELL_NEW_ARRAY(arena, type, n)                                                             \
+  ((type *)cell_arena_alloc((arena), (size_t)(n) * sizeof(type)))
 
 /* Grows an array that lives in an arena: returns items with room for at least `count + 1`.
  * *capacity is 0 at first. The old block stays in the arena. */
@@ -69,8 +71,8 @@ typedef enum { CELL_ERROR, CELL_WARNING, CELL_NOTE, CELL_HELP } CellSeverity;
 
 typedef struct {
   CellSpan span;
-  const char *text; /* may be NULL: only show the line */
-} CellRelated;
+  const char *text;
+} CellRelated; /* printed as a line with `---- text`; see cell_relate for the other two forms */
 
 typedef struct {
   CellSeverity severity;
@@ -92,9 +94,10 @@ typedef struct {
   CellArena *arena;
   CellSource *sources;
   int source_count, source_capacity;
-  CellRecord *records;
-  int record_count, record_capacity;
-  int error_count;
+  CellRecord *records; /* room for all from the start, so a record never moves */
+  int record_count;
+  int error_count, warning_count; /* repeated ones do not count, dropped ones do */
+  CellRecord scratch;             /* what stands in for a record that was dropped */
 } CellDiag;
 
 CellDiag *cell_diag_create(void);
@@ -104,18 +107,24 @@ void cell_diag_destroy(CellDiag *diag);
 int cell_diag_source(CellDiag *diag, const char *name, const char *text, size_t length);
 
 /* Adds an error and returns it, so that the caller may add related spans and help. Never NULL.
- * Repeated (same span, same message) and excess (over 50) records are dropped: the returned
- * record is then a scratch one. */
+ * Repeated (same span, same message) and excess (over 50 errors, over 50 warnings) records are
+ * dropped: the returned record is then a scratch one. */
 CellRecord *cell_error(CellDiag *diag, const char *code, CellSpan span, const char *format, ...)
     CELL_PRINTF(4, 5);
 CellRecord *cell_warning(CellDiag *diag, const char *code, CellSpan span, const char *format, ...)
     CELL_PRINTF(4, 5);
+/* Adds what belongs to a record: a span with a text is shown as a line of its own, CELL_NOWHERE
+ * with a text ("in l1, line 18") as that text alone, and a span with a NULL format as its line, or,
+ * on the record's own line, as `~~~` beside the caret (the operands of an operator). Past four the
+ * call does nothing. */
 void cell_relate(CellDiag *diag, CellRecord *record, CellSpan span, const char *format, ...)
     CELL_PRINTF(4, 5);
 void cell_help(CellDiag *diag, CellRecord *record, const char *format, ...) CELL_PRINTF(3, 4);
 
-/* Prints all records to `out`, sorted by file and position: `file:line:column: error: message`,
- * the source line, `^~~~` under the span (display width), related lines, help. */
+/* Prints all records to `out`, sorted by file and position: `file:line:column: error: message`
+ * (with ` [E0123]` behind it where there is a code), the source line, `^~~~` under the span
+ * (display width, tabs stop at multiples of 8), related lines, help; at the end how many were
+ * dropped. Control characters of user text are printed as `?`. */
 void cell_diag_print(const CellDiag *diag, FILE *out, bool colour);
 
 /* Line and column, both from 1; the column counts characters (UTF-8), not bytes. */
@@ -129,6 +138,7 @@ const char *cell_nearest(const char *name, const char *const *names, int count);
 CELL_NORETURN void cell_internal_error(const char *file, int line, const char *format, ...)
     CELL_PRINTF(3, 4);
 #define CELL_ASSERT(condition)                                                                     \
-  ((condition) ? (void)0 : cell_internal_error(__FILE__, __LINE__, "assertion failed: %s", #condition))
+  ((condition) ? (void)0                                                                           \
+               : cell_internal_error(__FILE__, __LINE__, "assertion failed: %s", #condition))
 
 #endif

@@ -1,0 +1,179 @@
+/* support.c - arenas, checked heap blocks, growing text, the internal error. */
+#include "ir/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* under a sanitizer every allocation gets a block of its own, so that an overrun is seen */
+#if defined(__SANITIZE_ADDRESS__)
+enum { FIRST_BLOCK = 0, LARGEST_BLOCK = 0 };
+#else
+enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
+#endif
+enum { ALIGNMENT = 16 };
+
+typedef struct Block Block;
+struct Block {
+  Block *next;
+  size_t used, size; /* bytes behind the header */
+};
+
+struct CellArena {
+  Block *blocks; /* the newest first; only it has room */
+  size_t next_size;
+};
+
+/* the header's size, rounded up so that what follows it is aligned */
+static const size_t header_bytes = (sizeof(Block) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+
+CELL_NORETURN static void out_of_memory(size_t bytes) {
+  fprintf(stderr, "cellc: out of memory (%zu bytes wanted)\n", bytes);
+  exit(1);
+}
+
+/* ---- arena ---- */
+
+CellArena *cell_arena_create(void) {
+  CellArena *arena = cell_malloc(sizeof *arena);
+  arena->next_size = FIRST_BLOCK;
+  return arena;
+}
+
+void cell_arena_destroy(CellArena *arena) {
+  if (!arena) return;
+  for (Block *block = arena->blocks, *next; block; block = next) {
+    next = block->next;
+    free(block);
+  }
+  free(arena);
+}
+
+void *cell_arena_alloc(CellArena *arena, size_t bytes) {
+  if (bytes > SIZE_MAX / 2) out_of_memory(bytes);
+  size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  if (rounded == 0) rounded = ALIGNMENT;
+
+  Block *block = arena->blocks;
+  if (!block || block->size - block->used < rounded) {
+    // the sanitizer's blocks end where the request ends, not at the next multiple of 16
+    size_t size = LARGEST_BLOCK == 0 ? bytes : rounded;
+    bool large = size > arena->next_size / 4;
+    if (!large) size = arena->next_size;
+    Block *fresh = calloc(1, header_bytes + size);
+    if (!fresh) out_of_memory(bytes);
+    fresh->size = size;
+    if (large && block) {
+      // a large request gets a block of its own behind the current one, which keeps its room
+      fresh->used = size;
+      fresh->next = block->next;
+      block->next = fresh;
+      return (char *)fresh + header_bytes;
+    }
+    if (arena->next_size < LARGEST_BLOCK) arena->next_size *= 2;
+    fresh->next = block;
+    arena->blocks = block = fresh;
+    if (size < rounded) rounded = size;
+  }
+  void *result = (char *)block + header_bytes + block->used;
+  block->used += rounded;
+  return result;
+}
+
+char *cell_arena_strndup(CellArena *arena, const char *text, size_t length) {
+  char *copy = cell_arena_alloc(arena, length + 1);
+  if (length) memcpy(copy, text, length);
+  return copy;
+}
+
+char *cell_arena_strdup(CellArena *arena, const char *text) {
+  return cell_arena_strndup(arena, text, strlen(text));
+}
+
+char *cell_arena_printf(CellArena *arena, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  char *text = cell_arena_vprintf(arena, format, arguments);
+  va_end(arguments);
+  return text;
+}
+
+char *cell_arena_vprintf(CellArena *arena, const char *format, va_list arguments) {
+  va_list again;
+  va_copy(again, arguments);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  CELL_ASSERT(length >= 0);
+  char *text = cell_arena_alloc(arena, (size_t)length + 1);
+  vsnprintf(text, (size_t)length + 1, format, again);
+  va_end(again);
+  return text;
+}
+
+void *cell_arena_grow(CellArena *arena, void *items, int count, int *capacity, size_t item_bytes) {
+  if (count < *capacity) return items;
+  if (count > INT32_MAX / 2) out_of_memory((size_t)count * item_bytes);
+  int wanted = count < 4 ? 8 : count * 2;
+  void *fresh = cell_arena_alloc(arena, (size_t)wanted * item_bytes);
+  if (count > 0) memcpy(fresh, items, (size_t)count * item_bytes);
+  *capacity = wanted;
+  return fresh;
+}
+
+/* ---- heap ---- */
+
+void *cell_malloc(size_t bytes) {
+  void *block = calloc(1, bytes ? bytes : 1);
+  if (!block) out_of_memory(bytes);
+  return block;
+}
+
+/* ---- growing text ---- */
+
+/* room for `more` bytes and the terminator */
+static void text_reserve(CellText *text, size_t more) {
+  if (more > SIZE_MAX / 4 || text->length > SIZE_MAX / 4) out_of_memory(more);
+  size_t wanted = text->length + more + 1;
+  if (wanted <= text->capacity) return;
+  size_t capacity = text->capacity * 2 > wanted ? text->capacity * 2 : wanted + 64;
+  char *data = realloc(text->data, capacity);
+  if (!data) out_of_memory(capacity);
+  text->data = data;
+  text->capacity = capacity;
+}
+
+void cell_text_append(CellText *text, const char *data, size_t length) {
+  text_reserve(text, length);
+  if (length) memcpy(text->data + text->length, data, length);
+  text->length += length;
+  text->data[text->length] = 0;
+}
+
+void cell_text_printf(CellText *text, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  va_end(arguments);
+  CELL_ASSERT(length >= 0);
+  text_reserve(text, (size_t)length);
+  va_start(arguments, format);
+  vsnprintf(text->data + text->length, (size_t)length + 1, format, arguments);
+  va_end(arguments);
+  text->length += (size_t)length;
+}
+
+void cell_text_free(CellText *text) {
+  free(text->data);
+  *text = (CellText){0};
+}
+
+/* ---- the door for bugs ---- */
+
+void cell_internal_error(const char *file, int line, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fprintf(stderr, "cellc: internal error at %s:%d: ", file, line);
+  vfprintf(stderr, format, arguments);
+  fprintf(stderr, "\nThis is a bug in cellc, not in your file. Please report it with the command "
+                  "and the file that led here.\n");
+  va_end(arguments);
+  abort();
+}
