@@ -1,0 +1,91 @@
+/* codegen.h - engines: a module's programs on a back end, with their tensors.
+ *
+ *   interp          the graph's float64 evaluator (the judge)
+ *   interp-kernels  the plan's kernels in float64, statement by statement
+ *   cpu             the plan's kernels compiled by LLVM (float32, opened at first use), OpenMP over tasks
+ *
+ * An engine owns one block of memory for all buffers of its plan, zeroed at the start. Tensors are
+ * found by name: "params/l1/h/linear/weight#0", "update:obs" (inputs and outputs belong to a program;
+ * states to all). Whole parameters are read and written with cell_engine_param_*, which join the parts.
+ * One thread at a time may use an engine; cell_engine_run uses `threads` threads inside. The result
+ * bytes do not depend on their number. */
+#ifndef CELL_CODEGEN_H
+#define CELL_CODEGEN_H
+
+#include "ir/kernel.h"
+
+typedef enum { CELL_BACKEND_INTERP, CELL_BACKEND_INTERP_KERNELS, CELL_BACKEND_CPU } CellBackend;
+bool cell_backend_parse(const char *name, CellBackend *backend);
+
+typedef enum { CELL_ISA_HOST, CELL_ISA_AVX512, CELL_ISA_AVX2, CELL_ISA_SCALAR } CellIsa;
+
+typedef struct {
+  CellIsa isa;           /* CPU: vectors to use; forced in tests */
+  int threads;           /* 0: as many as there are cores */
+  const char *cache_dir; /* NULL: $XDG_CACHE_HOME/cellc or ~/.cache/cellc; "": no cache */
+  bool check_guards;     /* the plan has guard zones: check them after every launch */
+} CellEngineOptions;
+
+/* Describes the machine to the kernels pass, without loading LLVM. */
+CellTarget cell_target(CellIsa isa);
+
+typedef struct CellEngine CellEngine;
+
+/* `plan` may be NULL for CELL_BACKEND_INTERP. Module and plan must outlive the engine. NULL on errors
+ * (LLVM missing, out of memory, a kernel that did not compile), reported to diag. */
+CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBackend backend,
+                               const CellEngineOptions *options, CellDiag *diag);
+void cell_engine_destroy(CellEngine *engine);
+
+/* Runs one program ("update"): reads its inputs and the states, writes its outputs and the states.
+ * On the CPU, subnormals are flushed while it runs. false: the program is unknown, or (interpreters)
+ * an index was out of range; reported to diag. */
+bool cell_engine_run(CellEngine *engine, const char *program, CellDiag *diag);
+
+typedef struct {
+  void *data;       /* CPU: float, int32_t or uint32_t words; interpreters: double, one per entry, bits too */
+  int64_t count;    /* elements as stored; BITS on the CPU: words */
+  CellDtype dtype;
+  int64_t bit_row;  /* BITS: entries a sample */
+  bool wide;        /* elements are doubles (interpreters) */
+} CellTensorData;
+/* The storage of a tensor, valid for the engine's life. program NULL: a state. false if there is none. */
+bool cell_engine_tensor(CellEngine *engine, const char *program, const char *name, CellTensorData *out);
+
+/* Conversions for people who are not in a hurry: canonical order, doubles, one per entry. */
+bool cell_engine_get(CellEngine *engine, const char *program, const char *name, double *out, int64_t count);
+bool cell_engine_set(CellEngine *engine, const char *program, const char *name, const double *in, int64_t count);
+/* Whole parameters, joined from parts; prefix "params/", "target/", "moment1/", "moment2/", or "grad/"
+ * (an output of `program`). count must be the product of param->shape. */
+bool cell_engine_param_get(CellEngine *engine, const char *program, const char *prefix, const CellParam *param,
+                           double *out, int64_t count);
+bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellParam *param, const double *in,
+                           int64_t count);
+
+/* For bench: seconds that each launch of the last run took; count = launches of that program. */
+int cell_engine_times(const CellEngine *engine, const double **seconds);
+
+/* Text of a stage for one program: "llvm" or "asm". Appends to out; false with a record in diag. */
+bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options, CellText *out,
+               CellDiag *diag);
+
+/* ---- the provider line: what codegen/llvm_*.c exports from the module cellc opens at first use ---- */
+
+typedef void (*CellKernelFunction)(void *const *buffers, int64_t first, int64_t last, void *scratch);
+
+typedef struct CellJit CellJit;
+typedef struct {
+  int version; /* CELL_PROVIDER_VERSION; another one is refused */
+  /* Compiles every kernel (in parallel), through the cache; functions[i] is kernels[i]'s entry. The
+   * scratch it needs for each kernel (blocking, packing) beyond kernel->scratch_bytes is added to
+   * scratch_bytes[i]; it starts at kernel->scratch_bytes, 64-byte aligned. NULL + message on failure. */
+  CellJit *(*compile)(CellKernel *const *kernels, int count, CellIsa isa, const char *cache_dir,
+                      CellKernelFunction *functions, int64_t *scratch_bytes, char *message, size_t size);
+  void (*destroy)(CellJit *jit);
+  bool (*emit)(CellKernel *const *kernels, int count, CellIsa isa, const char *stage, CellText *out,
+               char *message, size_t size);
+} CellProvider;
+enum { CELL_PROVIDER_VERSION = 1 };
+/* Symbol of the module: `const CellProvider *cell_provider(void)`. */
+
+#endif

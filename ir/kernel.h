@@ -1,0 +1,209 @@
+/* kernel.h - the kernel IR: loop trees over buffers, and the plan that launches them.
+ *
+ * A kernel runs `tasks` times (variable 0 is the task's number); tasks may run in any order and on any
+ * thread and write disjoint elements. Its body is a list of statements in SSA form: a LET, LOAD or
+ * ACC gives a value number that later statements of the same body, and of bodies inside it, may
+ * read; an ACC declared before a loop and updated inside it is read after it.
+ *
+ * Semantics, which the interpreter defines in float64 and every back end follows in float32:
+ *   LOOP  runs its body for var = begin, begin+1, ... while var < begin + extent and, if limit > 0,
+ *         var < limit. Kinds: SERIAL; UNROLL (a hint: short, constant); LANES (iterations are
+ *         independent but for ACCs declared outside and updated inside it, whose order of summation
+ *         is the back end's, fixed for a target). A LANES loop holds no LANES loop, no CONTRACT,
+ *         and no STORE whose index does not depend on its variable.
+ *   LOAD  element of a buffer, as float or i32 by the buffer's dtype; BITS: bit number `index`
+ *         (of 32-bit words, low bit first) as 0.0 or 1.0.
+ *   LET   a scalar op of ops.def on values; or CONST; or VAR: an affine index as an i32.
+ *   ACC   sum (from 0), max (from -infinity), argmax (index of the first largest; UPDATE gives value
+ *         and index). `update` is the statement that feeds it.
+ *   STORE buffer[index] = value, or += when `add`.
+ *   CONTRACT  out[m, n] (+)= sum over k of a[m, k] * b[n, k], three strided views; one micro-kernel
+ *         generator a back end. Views of out overlap neither a nor b.
+ *
+ * Text form (kernel_print.c), for tests, for --stage kernels, and, hashed, the key of the compile cache:
+ *
+ *     kernel k3 (arg0: f, arg1: bits) tasks 8 scratch (s0: f 4096)
+ *       loop v1 = 64 v0 + [0, 64) below 512
+ *         %0 = acc sum
+ *         lanes v2 = [0, 400)
+ *           %1 = load arg0[400 v1 + v2]
+ *           update %0 %1
+ *         %2 = mul %0 %3
+ *         store s0[v1 - 64 v0] %2
+ *       contract s0[400 m + k] arg1[1000 n + k] -> arg2[...] m 64 n 400 k 1000 add
+ */
+#ifndef CELL_KERNEL_H
+#define CELL_KERNEL_H
+
+#include "ir/ir.h"
+
+enum { CELL_MAX_TERMS = 8 };
+
+/* base + sum of coef * var (+ coef * a loaded i32 value). */
+typedef struct {
+  int64_t base;
+  int term_count;
+  struct {
+    int var;
+    int64_t coef;
+  } terms[CELL_MAX_TERMS];
+  int loaded; /* value number of an i32, or -1 */
+  int64_t loaded_coef;
+} CellAffine;
+
+typedef enum {
+  CELL_K_LOOP, CELL_K_CONST, CELL_K_VAR, CELL_K_LOAD, CELL_K_LET, CELL_K_ACC, CELL_K_UPDATE,
+  CELL_K_STORE, CELL_K_CONTRACT
+} CellStmtKind;
+typedef enum { CELL_LOOP_SERIAL, CELL_LOOP_UNROLL, CELL_LOOP_LANES } CellLoopKind;
+
+/* Which buffer: an argument of the kernel (bound at launch) or one of its scratch buffers. */
+typedef struct {
+  bool scratch;
+  int index;
+} CellBufferRef;
+
+/* A strided view of a matrix for CONTRACT: element (row, k) is at base + row*row_stride + k*k_stride. */
+typedef struct {
+  CellBufferRef buffer;
+  CellAffine base;
+  int64_t row_stride, k_stride; /* of out: row (m) and column (n) strides */
+} CellView;
+
+typedef struct CellStmt CellStmt;
+struct CellStmt {
+  CellStmtKind kind;
+  CellStmt *next;
+  int value;       /* CONST, VAR, LOAD, LET, ACC: the value number it gives; UPDATE: the ACC's */
+  CellDtype dtype; /* of that value: CELL_F or CELL_I */
+  CellOp op;       /* LET: a scalar op */
+  int args[3];     /* LET: value numbers; STORE, UPDATE: args[0] */
+  double number;   /* CONST */
+  CellReduce reduce;  /* ACC, UPDATE */
+  CellBufferRef buffer; /* LOAD, STORE */
+  CellAffine index;   /* LOAD, STORE: element; VAR: the value; UPDATE of argmax: the index */
+  bool add;           /* STORE, CONTRACT */
+  /* LOOP */
+  CellLoopKind loop;
+  int var;
+  CellAffine begin;
+  int64_t extent, limit;
+  CellStmt *body;
+  /* CONTRACT; rows m are begin_m.. while below m_limit (if > 0), as for a loop of a ragged tile;
+   * row r of out and a is counted from 0, and there are min(m, m_limit - m_begin) of them. The same
+   * holds for n with n_begin and n_limit. */
+  CellView a, b, out;
+  int64_t m, n, k;
+  CellAffine m_begin, n_begin;
+  int64_t m_limit, n_limit;
+};
+
+typedef struct {
+  CellDtype dtype;
+  int64_t count;  /* elements; BITS are not allowed in scratch */
+  int64_t offset; /* bytes from the start of a thread's scratch, 64-byte aligned (buffers pass) */
+  const char *name; /* what it holds, for info */
+} CellScratch;
+
+typedef struct {
+  CellArena *arena;
+  const char *name; /* "update3" */
+  int arg_count;
+  CellDtype *args;
+  bool *written; /* whether an argument is stored to */
+  CellScratch *scratch;
+  int scratch_count, scratch_capacity;
+  int64_t scratch_bytes;
+  int64_t tasks;
+  int var_count, value_count; /* variable 0 is the task's number */
+  CellStmt *body;
+  CellSpan span;
+} CellKernel;
+
+typedef enum {
+  CELL_BUFFER_STATE,  /* keeps its content between programs: params/, target/, moments, step */
+  CELL_BUFFER_INPUT,  /* data of a call, written by the caller */
+  CELL_BUFFER_OUTPUT, /* read by the caller after a call */
+  CELL_BUFFER_TEMP    /* in the arena; lives within one program */
+} CellBufferKind;
+
+typedef struct {
+  const char *name; /* the tensor's name; TEMP: "%12 l1/z1" for people */
+  CellBufferKind kind;
+  CellDtype dtype;
+  int64_t count;    /* elements; BITS: 32-bit words */
+  int64_t bit_row;  /* BITS: entries of one sample; a sample takes (bit_row + 31) / 32 words */
+  int64_t offset;   /* bytes in the arena, 64-byte aligned; every buffer has one */
+  int program;      /* INPUT, OUTPUT, TEMP: whose; -1: STATE */
+  int first, last;  /* TEMP: launches between which it lives */
+} CellBuffer;
+
+typedef struct {
+  int kernel;
+  const int *buffers; /* one for each argument of the kernel */
+} CellLaunch;
+
+typedef struct {
+  const char *name;
+  CellLaunch *launches;
+  int launch_count, launch_capacity;
+} CellPlanProgram;
+
+/* Plain data: what a device needs to run all programs of a module. */
+typedef struct {
+  CellArena *arena;
+  CellBuffer *buffers;
+  int buffer_count, buffer_capacity;
+  CellKernel **kernels;
+  int kernel_count, kernel_capacity;
+  CellPlanProgram *programs;
+  int program_count;
+  int64_t arena_bytes;   /* all buffers; TEMPs share by lifetime */
+  int64_t scratch_bytes; /* the largest of any kernel, for each thread */
+  int64_t guard_bytes;   /* tests: zone before and after each buffer; TEMPs then share nothing */
+} CellPlan;
+
+int cell_plan_buffer(const CellPlan *plan, const char *program, const char *name); /* -1: none */
+
+/* What the kernels pass asks of a machine; the back end fills it (codegen.h). */
+typedef struct {
+  int lanes;             /* floats a vector */
+  int64_t l1_bytes, l2_bytes, l3_bytes;
+  double flops_per_cycle;  /* of one core: 2 * lanes * fma units */
+  double l2_bytes_per_cycle, memory_bytes_per_cycle; /* of one core */
+  double special_cost;     /* vector operations that a tanh or exp stands for */
+  int tasks_wanted;        /* a kernel with less work to share should still have this many tasks */
+} CellTarget;
+
+typedef struct {
+  int64_t guard_bytes;
+} CellPlanOptions;
+
+/* Fusion, schedule and buffers (fuse.c and its neighbours): a plan for the module's programs, after
+ * the tensor passes have run. NULL on errors (sizes over the limits), reported to diag. */
+CellPlan *cell_plan_create(CellArena *arena, const CellModule *m, const CellTarget *target,
+                           const CellPlanOptions *options, CellDiag *diag);
+
+void cell_kernel_print(const CellKernel *k, CellText *out);
+void cell_plan_print(const CellPlan *plan, CellText *out);
+/* Checks every rule stated above; violations go to `out`. */
+bool cell_kernel_verify(const CellKernel *k, CellText *out);
+
+/* Builder (kernel.c): statements are appended to a list by its tail pointer. */
+CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind);
+static inline CellAffine cell_affine(int64_t base) {
+  CellAffine a = {0};
+  a.base = base, a.loaded = -1;
+  return a;
+}
+CellAffine cell_affine_add(CellAffine a, CellAffine b); /* at most one of them has a loaded term */
+CellAffine cell_affine_scale(CellAffine a, int64_t by);
+CellAffine cell_affine_var(int var, int64_t coef);
+
+/* Work that one run of a program does, counted on its kernels (for info and bench). */
+typedef struct {
+  double contract_flops, vector_ops, bytes;
+} CellKernelCounts;
+CellKernelCounts cell_kernel_counts(const CellKernel *k);
+
+#endif
