@@ -6,9 +6,9 @@
 
 /* under a sanitizer every allocation gets a block of its own, so that an overrun is seen */
 #if defined(__SANITIZE_ADDRESS__)
-enum { FIRST_BLOCK = 0, LARGEST_BLOCK = 0 };
+enum { OWN_BLOCKS = 1, FIRST_BLOCK = 1, LARGEST_BLOCK = 1 };
 #else
-enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
+enum { OWN_BLOCKS = 0, FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
 #endif
 enum { ALIGNMENT = 16 };
 
@@ -56,7 +56,7 @@ void *cell_arena_alloc(CellArena *arena, size_t bytes) {
   Block *block = arena->blocks;
   if (!block || block->size - block->used < rounded) {
     // the sanitizer's blocks end where the request ends, not at the next multiple of 16
-    size_t size = LARGEST_BLOCK == 0 ? bytes : rounded;
+    size_t size = OWN_BLOCKS ? bytes : rounded;
     bool large = size > arena->next_size / 4;
     if (!large) size = arena->next_size;
     Block *fresh = calloc(1, header_bytes + size);
