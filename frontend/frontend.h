@@ -58,7 +58,7 @@ typedef struct {
 /* A resolved setting and where its value came from, for run.json and `info`. */
 typedef struct {
   const char *path, *value, *origin; /* origin: "default", "file", "variant small", "--set" */
-} CellSetting;
+} CellResolved;
 
 typedef struct CellSpec CellSpec; /* private: syntax trees, names, resolved settings */
 
@@ -82,7 +82,7 @@ const char *cell_spec_name(const CellSpec *spec);
 const CellTrain *cell_spec_train(const CellSpec *spec);
 /* Variant names of the file, for --variant all and messages. */
 int cell_spec_variants(const CellSpec *spec, const char *const **names);
-int cell_spec_settings(const CellSpec *spec, const CellSetting **settings);
+int cell_spec_settings(const CellSpec *spec, const CellResolved **settings);
 
 typedef struct {
   int32_t act_batch;    /* environments of act; 0: no act program */
@@ -99,7 +99,8 @@ CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes, const Cell
 int cell_spec_carries(const CellSpec *spec, const CellCarry **carries);
 int cell_spec_cells(const CellSpec *spec, const char *const **cells);
 
-/* The prelude's text (frontend/prelude.cell), shown by `cellc prelude`. */
-const char *cell_prelude_text(void);
+/* The prelude's text (frontend/prelude.cell), shown by `cellc prelude`; terminated, `length` may be
+ * NULL. */
+const char *cell_prelude_text(size_t *length);
 
 #endif
