@@ -1,0 +1,73 @@
+/* kernel.c - the builder of kernels: statements and affine indices. */
+#include "ir/kernel.h"
+
+CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
+  CellStmt *s = CELL_NEW(k->arena, CellStmt);
+  s->kind = kind;
+  s->value = s->var = -1;
+  for (int i = 0; i < 3; i++) s->args[i] = -1;
+  s->index = s->begin = s->m_begin = s->n_begin = cell_affine(0);
+  s->a.base = s->b.base = s->out.base = cell_affine(0);
+
+  // what gives a value or a variable gets the next number
+  switch (kind) {
+  case CELL_K_CONST:
+  case CELL_K_VAR:
+  case CELL_K_LOAD:
+  case CELL_K_LET:
+  case CELL_K_ACC: s->value = k->value_count++; break;
+  case CELL_K_LOOP:
+    if (k->var_count == 0) k->var_count = 1; // variable 0 is the task's number
+    s->var = k->var_count++;
+    break;
+  default: break;
+  }
+  if (kind == CELL_K_VAR) s->dtype = CELL_I;
+
+  **tail = s;
+  *tail = &s->next;
+  return s;
+}
+
+CellAffine cell_affine_var(int var, int64_t coef) {
+  CellAffine a = cell_affine(0);
+  if (coef != 0) {
+    a.term_count = 1;
+    a.terms[0].var = var;
+    a.terms[0].coef = coef;
+  }
+  return a;
+}
+
+// terms are kept in ascending order of their variables and are never 0, so equal indices look equal
+CellAffine cell_affine_add(CellAffine a, CellAffine b) {
+  CellAffine sum = cell_affine(a.base + b.base);
+  int i = 0, j = 0;
+  while (i < a.term_count || j < b.term_count) {
+    bool from_a = j >= b.term_count || (i < a.term_count && a.terms[i].var <= b.terms[j].var);
+    bool from_b = i >= a.term_count || (j < b.term_count && b.terms[j].var <= a.terms[i].var);
+    int var = from_a ? a.terms[i].var : b.terms[j].var;
+    int64_t coef = 0;
+    if (from_a) coef += a.terms[i++].coef;
+    if (from_b) coef += b.terms[j++].coef;
+    if (coef == 0) continue;
+    CELL_ASSERT(sum.term_count < CELL_MAX_TERMS);
+    sum.terms[sum.term_count].var = var;
+    sum.terms[sum.term_count].coef = coef;
+    sum.term_count++;
+  }
+
+  CELL_ASSERT(a.loaded < 0 || b.loaded < 0 || a.loaded == b.loaded);
+  sum.loaded = a.loaded >= 0 ? a.loaded : b.loaded;
+  sum.loaded_coef = (a.loaded >= 0 ? a.loaded_coef : 0) + (b.loaded >= 0 ? b.loaded_coef : 0);
+  if (sum.loaded_coef == 0) sum.loaded = -1;
+  return sum;
+}
+
+CellAffine cell_affine_scale(CellAffine a, int64_t by) {
+  if (by == 0) return cell_affine(0);
+  a.base *= by;
+  for (int i = 0; i < a.term_count; i++) a.terms[i].coef *= by;
+  if (a.loaded >= 0) a.loaded_coef *= by;
+  return a;
+}
