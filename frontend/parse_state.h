@@ -94,6 +94,9 @@ struct CellParser {
 
 /* ---- lexer.l ---- */
 
+/* What is no token was reported already: the parser recovers without a message of its own. */
+#define CELL_T_BAD CELL_T_CELL_PARSER_error
+
 /* The next raw token: words are all NAME. */
 int cell_raw_lex(CELL_PARSER_STYPE *value, CellSpan *span, CellParser *parser, void *scanner);
 void *cell_scanner_create(CellParser *parser);

@@ -523,7 +523,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, CellParser *parser
   yysymbol_kind_t found = yypcontext_token(context);
 
   /* symbols are numbered apart from tokens: find the token again */
-  expected.found = CELL_T_YYUNDEF;
+  expected.found = -1;
   if (found == YYSYMBOL_YYEOF) expected.found = CELL_T_YYEOF;
   for (int token = 1; token <= YYMAXUTOK && found > YYSYMBOL_YYEOF; token++)
     if (YYTRANSLATE(token) == found) expected.found = token;
