@@ -1,0 +1,125 @@
+/* env.h - environments: what an agent acts in.
+ *
+ * An environment kind is a constant description and a handful of functions. One environment is a
+ * block of `state_bytes` bytes (16-byte aligned, from malloc or an arena) that holds ALL its state,
+ * settings and random generator included, as plain data without pointers: copying the block saves,
+ * restores or forks the environment.
+ *
+ *   const CellEnvKind *kind = cell_env_find("minatar/breakout", NULL);
+ *   void *state = cell_malloc(kind->state_bytes);
+ *   cell_env_start(kind, state, NULL, 7);             // default settings, seed 7, first episode
+ *   for (;;) {
+ *     kind->observe(kind, state, words);
+ *     CellEnvStep step = cell_env_act(kind, state, choose(words));
+ *     if (step.terminated || step.truncated) kind->reset(kind, state);
+ *   }
+ *
+ * The functions never fail, allocate or print, and touch nothing but the block; environments in
+ * different blocks may be used by different threads at once. */
+#ifndef CELL_ENV_H
+#define CELL_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CELL_ENV_MAX_RANK = 3, CELL_ENV_MAX_BITS = 1 << 14 };
+
+/* How an observation is represented. */
+typedef enum {
+  CELL_ENV_BITS, /* packed: element i is bit i % 32 of 32-bit word i / 32, unused bits 0 */
+  CELL_ENV_REAL  /* one float an element */
+} CellEnvRepresentation;
+
+typedef struct {
+  CellEnvRepresentation representation;
+  int rank;
+  int shape[CELL_ENV_MAX_RANK]; /* row-major, the last index fastest */
+  int count;                    /* number of elements, the product of the shape */
+  double density;               /* bits: mean share of set bits under random play; real: 1 */
+  const char *const *channels;  /* names along the last axis, or NULL */
+} CellEnvObservation;
+
+typedef struct {
+  int count;                /* discrete: number of actions; 0 for continuous */
+  int dimension;            /* continuous: number of components, each in [-1, 1]; 0 for discrete */
+  const char *const *names; /* of actions or components, or NULL */
+} CellEnvActions;
+
+/* A number that the user may choose; part of the state block once set. */
+typedef struct {
+  const char *name;
+  const char *meaning;
+  double initial, low, high;
+  bool integer; /* only whole numbers; 0 and 1 stand for off and on */
+} CellEnvSetting;
+
+/* A discrete action's number, or the components of a continuous one. */
+typedef union {
+  int32_t index;
+  const float *components;
+} CellEnvAction;
+
+typedef struct {
+  double reward;
+  bool terminated; /* the episode ended: nothing follows, do not bootstrap */
+  bool truncated;  /* the episode was cut: something would have followed */
+} CellEnvStep;
+
+typedef struct CellEnvKind CellEnvKind;
+struct CellEnvKind {
+  const char *name; /* "minatar/space_invaders" */
+  const char *summary;
+  CellEnvObservation observation;
+  CellEnvActions actions;
+  const CellEnvSetting *settings;
+  int setting_count;
+  size_t state_bytes;
+  const void *data; /* the kind's own constant data */
+
+  /* Makes a valid environment of a block with any content. `settings` has setting_count numbers
+   * within their limits, or is NULL for the initial ones. */
+  void (*init)(const CellEnvKind *kind, void *state, const double *settings);
+
+  /* Restarts the random generator; the current episode goes on. */
+  void (*seed)(const CellEnvKind *kind, void *state, uint32_t seed);
+
+  /* Begins an episode; the generator goes on. Allowed at any time. */
+  void (*reset)(const CellEnvKind *kind, void *state);
+
+  /* Acts once. After the end of an episode nothing changes until reset. */
+  CellEnvStep (*step)(const CellEnvKind *kind, void *state, CellEnvAction action);
+
+  /* Writes the current observation: cell_env_words(kind) words, or `count` floats. */
+  void (*observe)(const CellEnvKind *kind, const void *state, void *observation);
+};
+
+/* Number of 32-bit words that an observation takes in its own representation. */
+static inline int cell_env_words(const CellEnvKind *kind) {
+  int count = kind->observation.count;
+  return kind->observation.representation == CELL_ENV_BITS ? (count + 31) / 32 : count;
+}
+
+/* Does one discrete action, 0 <= action < actions.count. */
+static inline CellEnvStep cell_env_act(const CellEnvKind *kind, void *state, int action) {
+  return kind->step(kind, state, (CellEnvAction){.index = action});
+}
+
+/* Initialises, seeds and begins the first episode. */
+void cell_env_start(const CellEnvKind *kind, void *state, const double *settings, uint32_t seed);
+
+/* Writes the current observation as `count` floats, bits as 0 and 1. */
+void cell_env_observe_floats(const CellEnvKind *kind, const void *state, float *values);
+
+/* Finds an environment by name; hyphens are as good as underscores. NULL when there is none; then
+ * *nearest (where given) is the name that may have been meant, or NULL. */
+const CellEnvKind *cell_env_find(const char *name, const char **nearest);
+
+/* All environments, 0 <= index < cell_env_count(), in alphabetical order. */
+int cell_env_count(void);
+const CellEnvKind *cell_env_at(int index);
+
+/* The number of a kind's setting by name, or -1. */
+int cell_env_setting(const CellEnvKind *kind, const char *name);
+
+#endif

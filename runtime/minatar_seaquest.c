@@ -1,0 +1,357 @@
+/* minatar_seaquest.c - Seaquest: a submarine rescues divers among fish and enemy submarines.
+ *
+ * Lists keep their order. They are walked from the last member to the first, so that deleting the
+ * visited member moves none that is still to be visited. */
+#include "runtime/minatar_state.h"
+
+#include <string.h>
+
+enum {
+  SUB_FRONT,
+  SUB_BACK,
+  FRIENDLY_BULLET,
+  TRAIL,
+  ENEMY_BULLET,
+  ENEMY_FISH,
+  ENEMY_SUB,
+  OXYGEN_GAUGE,
+  DIVER_GAUGE,
+  DIVER,
+  CHANNELS
+};
+enum { LAST = CELL_GRID - 1, LOWEST_ROW = 8, FULL_OXYGEN = 200, FULL_CREW = 6 };
+enum { SPAWN_INTERVAL = 20, MOVE_INTERVAL = 5, FASTEST_MOVE = 2 };
+enum { DIVER_SPAWN = 30, DIVER_MOVE = 5, SHOT_WAIT = 5, GUN_WAIT = 10 };
+
+static void reset(CellMinatar *state) {
+  state->game.seaquest = (CellSeaquest){.px = 5,
+                                        .at_surface = true,
+                                        .oxygen = FULL_OXYGEN,
+                                        .spawn_interval = SPAWN_INTERVAL,
+                                        .spawn_wait = SPAWN_INTERVAL,
+                                        .diver_wait = DIVER_SPAWN,
+                                        .move_interval = MOVE_INTERVAL};
+}
+
+/* ---- lists ---- */
+
+static void append(CellShoal *list, CellSwimmer member) {
+  CELL_ASSERT(list->count < SEAQUEST_ROOM);
+  list->member[list->count++] = member;
+}
+
+static void drop(CellShoal *list, int index) {
+  list->count--;
+  memmove(list->member + index, list->member + index + 1,
+          (size_t)(list->count - index) * sizeof *list->member);
+}
+
+// lowest position of a member at a cell, or -1
+static int find(const CellShoal *list, int x, int y) {
+  for (int i = 0; i < list->count; i++) {
+    if (list->member[i].x == x && list->member[i].y == y) return i;
+  }
+  return -1;
+}
+
+// one column in its direction; true while still inside the grid
+static bool advance(CellSwimmer *m) {
+  m->x = (int8_t)(m->x + (m->right ? 1 : -1));
+  return m->x >= 0 && m->x < CELL_GRID;
+}
+
+static bool at_player(const CellSeaquest *g, const CellSwimmer *m) {
+  return m->x == g->px && m->y == g->py;
+}
+
+/* ---- rules ---- */
+
+static bool row_is_blocked(const CellShoal *list, int row, bool right) {
+  for (int i = 0; i < list->count; i++) {
+    if (list->member[i].y == row && list->member[i].right != right) return true;
+  }
+  return false;
+}
+
+// direction, kind and row are always drawn, also when the row turns out to be blocked
+static void spawn_enemy(CellSeaquest *g, CellMt19937 *random) {
+  bool right = cell_mt19937_double(random) < 0.5;
+  bool submarine = cell_mt19937_double(random) < 1.0 / 3.0;
+  int row = cell_mt19937_between(random, 1, 9);
+  if (row_is_blocked(&g->subs, row, right) || row_is_blocked(&g->fish, row, right)) return;
+  CellSwimmer enemy = {.x = right ? 0 : LAST,
+                       .y = (int8_t)row,
+                       .right = right,
+                       .wait = (int8_t)g->move_interval,
+                       .gun = submarine ? GUN_WAIT : 0};
+  append(submarine ? &g->subs : &g->fish, enemy);
+}
+
+static void spawn_diver(CellSeaquest *g, CellMt19937 *random) {
+  bool right = cell_mt19937_double(random) < 0.5;
+  int row = cell_mt19937_between(random, 1, 9);
+  append(
+      &g->divers,
+      (CellSwimmer){.x = right ? 0 : LAST, .y = (int8_t)row, .right = right, .wait = DIVER_MOVE});
+}
+
+static void move_player(CellSeaquest *g, int action) {
+  switch (action) {
+  case CELL_FIRE:
+    if (g->shot_wait != 0) break;
+    append(&g->bullets, (CellSwimmer){.x = g->px, .y = g->py, .right = g->facing_right});
+    g->shot_wait = SHOT_WAIT;
+    break;
+  case CELL_LEFT:
+    if (g->px > 0) g->px--;
+    g->facing_right = false;
+    break;
+  case CELL_RIGHT:
+    if (g->px < LAST) g->px++;
+    g->facing_right = true;
+    break;
+  case CELL_UP:
+    if (g->py > 0) g->py--;
+    break;
+  case CELL_DOWN:
+    if (g->py < LOWEST_ROW) g->py++;
+    break;
+  default: break;
+  }
+}
+
+// a bullet kills one fish or, where there is none, one submarine
+static int move_bullets(CellSeaquest *g) {
+  int reward = 0;
+  for (int i = g->bullets.count - 1; i >= 0; i--) {
+    CellSwimmer *bullet = &g->bullets.member[i];
+    if (!advance(bullet)) {
+      drop(&g->bullets, i);
+      continue;
+    }
+    CellShoal *enemies = &g->fish;
+    int hit = find(enemies, bullet->x, bullet->y);
+    if (hit < 0) {
+      enemies = &g->subs;
+      hit = find(enemies, bullet->x, bullet->y);
+    }
+    if (hit < 0) continue;
+    drop(enemies, hit);
+    drop(&g->bullets, i);
+    reward++;
+  }
+  return reward;
+}
+
+static void move_divers(CellSeaquest *g) {
+  for (int i = g->divers.count - 1; i >= 0; i--) {
+    CellSwimmer *diver = &g->divers.member[i];
+    bool gone = false, met = at_player(g, diver);
+    if (!(met && g->carried < FULL_CREW)) {
+      met = false;
+      if (diver->wait == 0) {
+        diver->wait = DIVER_MOVE;
+        gone = !advance(diver);
+        met = !gone && at_player(g, diver) && g->carried < FULL_CREW;
+      } else {
+        diver->wait--;
+      }
+    }
+    if (met) g->carried++;
+    if (met || gone) drop(&g->divers, i);
+  }
+}
+
+// what fish and submarines have in common: moving, meeting the player, meeting a bullet. Sets
+// *deleted when the enemy is to go; returns the reward
+static int move_enemy(CellMinatar *state, CellSwimmer *enemy, bool *deleted) {
+  CellSeaquest *g = &state->game.seaquest;
+  *deleted = false;
+  if (at_player(g, enemy)) state->over = true;
+  if (enemy->wait != 0) {
+    enemy->wait--;
+    return 0;
+  }
+  enemy->wait = (int8_t)g->move_interval;
+  if (!advance(enemy)) {
+    *deleted = true;
+    return 0;
+  }
+  if (at_player(g, enemy)) {
+    state->over = true;
+    return 0;
+  }
+  int bullet = find(&g->bullets, enemy->x, enemy->y);
+  if (bullet < 0) return 0;
+  drop(&g->bullets, bullet);
+  *deleted = true;
+  return 1;
+}
+
+// a submarine fires when its gun is due, also from where it was just hit or left the grid
+static int move_subs(CellMinatar *state) {
+  CellSeaquest *g = &state->game.seaquest;
+  int reward = 0;
+  for (int i = g->subs.count - 1; i >= 0; i--) {
+    CellSwimmer *sub = &g->subs.member[i];
+    bool deleted;
+    reward += move_enemy(state, sub, &deleted);
+    if (sub->gun == 0) {
+      sub->gun = GUN_WAIT;
+      append(&g->enemy_bullets, (CellSwimmer){.x = sub->x, .y = sub->y, .right = sub->right});
+    } else {
+      sub->gun--;
+    }
+    if (deleted) drop(&g->subs, i);
+  }
+  return reward;
+}
+
+// a bullet that hits the player stays
+static void move_enemy_bullets(CellMinatar *state) {
+  CellSeaquest *g = &state->game.seaquest;
+  for (int i = g->enemy_bullets.count - 1; i >= 0; i--) {
+    CellSwimmer *bullet = &g->enemy_bullets.member[i];
+    if (at_player(g, bullet)) state->over = true;
+    if (!advance(bullet)) {
+      drop(&g->enemy_bullets, i);
+    } else if (at_player(g, bullet)) {
+      state->over = true;
+    }
+  }
+}
+
+static int move_fish(CellMinatar *state) {
+  CellSeaquest *g = &state->game.seaquest;
+  int reward = 0;
+  for (int i = g->fish.count - 1; i >= 0; i--) {
+    bool deleted;
+    reward += move_enemy(state, &g->fish.member[i], &deleted);
+    if (deleted) drop(&g->fish, i);
+  }
+  return reward;
+}
+
+// delivers six divers, refills, always gives up one diver (-1 after a delivery), becomes harder
+static int surface(CellMinatar *state) {
+  CellSeaquest *g = &state->game.seaquest;
+  int reward = 0;
+  g->at_surface = true;
+  if (g->carried == FULL_CREW) {
+    g->carried = 0;
+    reward = g->oxygen * 10 / FULL_OXYGEN;
+  }
+  g->oxygen = FULL_OXYGEN;
+  g->carried--;
+  if (state->ramping && (g->spawn_interval > 1 || g->move_interval > FASTEST_MOVE)) {
+    if (g->move_interval > FASTEST_MOVE && g->ramp_level % 2 == 1) g->move_interval--;
+    if (g->spawn_interval > 1) g->spawn_interval--;
+    g->ramp_level++;
+  }
+  return reward;
+}
+
+static int step(CellMinatar *state, int action) {
+  CellSeaquest *g = &state->game.seaquest;
+  if (g->spawn_wait == 0) {
+    spawn_enemy(g, &state->random);
+    g->spawn_wait = g->spawn_interval;
+  }
+  if (g->diver_wait == 0) {
+    spawn_diver(g, &state->random);
+    g->diver_wait = DIVER_SPAWN;
+  }
+  move_player(g, action);
+  int reward = move_bullets(g);
+  move_divers(g);
+  reward += move_subs(state);
+  move_enemy_bullets(state);
+  reward += move_fish(state);
+
+  if (g->spawn_wait > 0) g->spawn_wait--;
+  if (g->diver_wait > 0) g->diver_wait--;
+  if (g->shot_wait > 0) g->shot_wait--;
+
+  // the oxygen is looked at before it is used, and before surfacing refills it
+  if (g->oxygen <= 0) state->over = true;
+  if (g->py > 0) {
+    g->oxygen--;
+    g->at_surface = false;
+  } else if (!g->at_surface) {
+    if (g->carried == 0) {
+      state->over = true;
+    } else {
+      reward += surface(state);
+    }
+  }
+  return reward;
+}
+
+/* ---- observation ---- */
+
+static void draw_list(uint32_t *words, int channel, const CellShoal *list, bool trail) {
+  for (int i = 0; i < list->count; i++) {
+    const CellSwimmer *m = &list->member[i];
+    cell_draw(words, CHANNELS, channel, m->x, m->y);
+    if (trail) cell_draw_inside(words, CHANNELS, TRAIL, m->x + (m->right ? -1 : 1), m->y);
+  }
+}
+
+static void draw(const CellMinatar *state, uint32_t *words) {
+  const CellSeaquest *g = &state->game.seaquest;
+  cell_draw(words, CHANNELS, SUB_FRONT, g->px, g->py);
+  cell_draw_inside(words, CHANNELS, SUB_BACK, g->px + (g->facing_right ? -1 : 1), g->py);
+  int oxygen = (g->oxygen > 0 ? g->oxygen : 0) * 10 / FULL_OXYGEN;
+  for (int x = 0; x < oxygen; x++) cell_draw(words, CHANNELS, OXYGEN_GAUGE, x, LAST);
+  for (int x = LAST - g->carried; x < LAST; x++) cell_draw(words, CHANNELS, DIVER_GAUGE, x, LAST);
+  draw_list(words, FRIENDLY_BULLET, &g->bullets, false);
+  draw_list(words, ENEMY_BULLET, &g->enemy_bullets, false);
+  draw_list(words, ENEMY_FISH, &g->fish, true);
+  draw_list(words, ENEMY_SUB, &g->subs, true);
+  draw_list(words, DIVER, &g->divers, true);
+}
+
+static int ramp_level(const CellMinatar *state) {
+  return state->game.seaquest.ramp_level;
+}
+
+/* ---- state as text ---- */
+
+static void io_list(CellStateIo *io, CellShoal *list, bool wait, bool gun) {
+  list->count = cell_io_number(io, list->count, 0, SEAQUEST_ROOM / 2);
+  for (int i = 0; i < list->count; i++) {
+    CellSwimmer *m = &list->member[i];
+    m->x = (int8_t)cell_io_number(io, m->x, 0, LAST);
+    m->y = (int8_t)cell_io_number(io, m->y, 0, LAST);
+    m->right = (int8_t)cell_io_number(io, m->right, 0, 1);
+    m->wait = (int8_t)(wait ? cell_io_number(io, m->wait, 0, 100) : 0);
+    m->gun = (int8_t)(gun ? cell_io_number(io, m->gun, 0, 100) : 0);
+  }
+}
+
+static void io(CellMinatar *state, CellStateIo *io) {
+  CellSeaquest *g = &state->game.seaquest;
+  g->px = (int8_t)cell_io_number(io, g->px, 0, LAST);
+  g->py = (int8_t)cell_io_number(io, g->py, 0, LOWEST_ROW);
+  g->facing_right = (int8_t)cell_io_number(io, g->facing_right, 0, 1);
+  g->oxygen = (int16_t)cell_io_number(io, g->oxygen, -1, FULL_OXYGEN);
+  g->carried = cell_io_number(io, g->carried, INT32_MIN + 1, FULL_CREW);
+  g->at_surface = (int8_t)cell_io_number(io, g->at_surface, 0, 1);
+  g->shot_wait = (int16_t)cell_io_number(io, g->shot_wait, 0, SHOT_WAIT);
+  g->spawn_interval = (int16_t)cell_io_number(io, g->spawn_interval, 1, SPAWN_INTERVAL);
+  g->spawn_wait = (int16_t)cell_io_number(io, g->spawn_wait, 0, SPAWN_INTERVAL);
+  g->diver_wait = (int16_t)cell_io_number(io, g->diver_wait, 0, DIVER_SPAWN);
+  g->move_interval = (int16_t)cell_io_number(io, g->move_interval, FASTEST_MOVE, MOVE_INTERVAL);
+  g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
+  io_list(io, &g->bullets, false, false);
+  io_list(io, &g->divers, true, false);
+  io_list(io, &g->subs, true, true);
+  io_list(io, &g->enemy_bullets, false, false);
+  io_list(io, &g->fish, true, false);
+}
+
+const CellMinatarGame cell_seaquest = {
+    "seaquest", {CELL_NOOP, CELL_LEFT, CELL_UP, CELL_RIGHT, CELL_DOWN, CELL_FIRE},
+    reset,      step,
+    draw,       ramp_level,
+    io};
