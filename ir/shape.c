@@ -290,6 +290,7 @@ static bool scan_rule(const CellGraph *g, CellNode *n, CellText *why) {
     CellValue out = cell_find_output(body, name.text);
     if (out == CELL_NONE) return fail(why, "the body has no output %s", name.text);
     const CellNode *next = cell_node(body, out);
+    if (!port && !same_shape(next, value)) return fail(why, "%s changes shape", name.text);
     if (port && !fits(port, next)) return fail(why, "%s leaves with another type", name.text);
     if (port && ((next->axes | value->axes) & ~port->axes))
       return fail(why, "%s gains an axis", name.text);

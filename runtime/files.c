@@ -150,7 +150,7 @@ bool cell_new_file_commit(CellNewFile *file, CellDiag *diag) {
   if (ok && file->temporary) sync_folder(file->target);
   if (!ok) {
     cell_error(diag, NULL, CELL_NOWHERE, "cannot write `%s`: %s", file->target,
-               reason ? strerror(reason) : "an earlier write failed");
+               reason ? strerror(reason) : "an earlier write failed (is the disk full?)");
     if (file->temporary) unlink(file->temporary);
   }
   release(file);

@@ -1,0 +1,262 @@
+/* replay.c - rings of observations, contexts by index. */
+#include "runtime/replay.h"
+
+#include "runtime/random.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// what is known of a transition besides its observation
+typedef struct {
+  float reward;
+  uint32_t action : 16;
+  uint32_t age : 14; // steps since the episode's start, as contexts see it; stops at MOST_AGE
+  uint32_t terminated : 1;
+  uint32_t ended : 1; // the next observation is in the queue of final ones
+} Transition;
+enum { MOST_AGE = (1 << 14) - 1 };
+
+// transition n of an environment (counted from its start) is in slot n % slots; the observation
+// that waits for its action is row `added`
+typedef struct {
+  uint32_t *rows; // slots rows of `words` words (floats are words too)
+  Transition *transitions;
+  int64_t added;
+  uint32_t age; // of the waiting observation
+  // final observations, oldest first: a ring that grows, numbered by their transition
+  uint32_t *finals;
+  int64_t *final_numbers;
+  int64_t final_first, final_count, final_room; // room: a power of two
+} Ring;
+
+struct CellReplay {
+  CellReplayOptions options;
+  int64_t words;    // of an observation
+  int64_t capacity; // of a ring
+  int64_t slots;
+  Ring *rings;
+};
+
+static int64_t row_words(const CellReplayOptions *o) {
+  return o->bits ? (o->observation + 31) / 32 : o->observation;
+}
+
+static int64_t ring_capacity(const CellReplayOptions *o) {
+  int64_t capacity = o->capacity / o->envs;
+  return capacity > 0 ? capacity : 1;
+}
+
+int64_t cell_replay_bytes(const CellReplayOptions *o) {
+  int64_t slots = ring_capacity(o) + o->context + 1;
+  return o->envs * slots * (row_words(o) * 4 + (int64_t)sizeof(Transition));
+}
+
+CellReplay *cell_replay_create(const CellReplayOptions *options, CellDiag *diag) {
+  CELL_ASSERT(options->envs > 0 && options->context >= 0 && options->observation > 0);
+  if (options->context > CELL_REPLAY_MOST_CONTEXT) {
+    cell_error(diag, NULL, CELL_NOWHERE,
+               "a context of %d observations is too long: the limit is %d", (int)options->context,
+               (int)CELL_REPLAY_MOST_CONTEXT);
+    return NULL;
+  }
+  CellReplay *r = cell_malloc(sizeof *r);
+  r->options = *options;
+  r->words = row_words(options);
+  r->capacity = ring_capacity(options);
+  r->slots = r->capacity + options->context + 1;
+  r->rings = cell_malloc((size_t)options->envs * sizeof(Ring));
+  // sizes are checked in floating point before they can overflow
+  double bytes = (double)options->envs * (double)r->slots * ((double)r->words * 4 + 8);
+  bool fits = bytes < 0x1p46;
+  for (int e = 0; fits && e < options->envs; e++) {
+    r->rings[e].rows = calloc((size_t)(r->slots * r->words), 4);
+    r->rings[e].transitions = calloc((size_t)r->slots, sizeof(Transition));
+    fits = r->rings[e].rows && r->rings[e].transitions;
+  }
+  if (!fits) {
+    CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE,
+                                    "not enough memory for a replay of %lld transitions (%.1f GB)",
+                                    (long long)options->capacity, bytes / 1e9);
+    cell_help(diag, record, "a smaller one: --set train.replay=N");
+    cell_replay_destroy(r);
+    return NULL;
+  }
+  return r;
+}
+
+void cell_replay_destroy(CellReplay *r) {
+  if (!r) return;
+  for (int e = 0; e < r->options.envs; e++) {
+    free(r->rings[e].rows);
+    free(r->rings[e].transitions);
+    free(r->rings[e].finals);
+    free(r->rings[e].final_numbers);
+  }
+  free(r->rings);
+  free(r);
+}
+
+static int64_t filled(const CellReplay *r, const Ring *ring) {
+  return ring->added < r->capacity ? ring->added : r->capacity;
+}
+
+int64_t cell_replay_filled(const CellReplay *r) {
+  return filled(r, &r->rings[0]) * r->options.envs;
+}
+
+int64_t cell_replay_added(const CellReplay *r) {
+  int64_t added = 0;
+  for (int e = 0; e < r->options.envs; e++) added += r->rings[e].added;
+  return added;
+}
+
+static uint32_t *row_of(const CellReplay *r, const Ring *ring, int64_t number) {
+  return ring->rows + number % r->slots * r->words;
+}
+
+void cell_replay_begin(CellReplay *r, int env, const void *observation) {
+  Ring *ring = &r->rings[env];
+  memcpy(row_of(r, ring, ring->added), observation, (size_t)r->words * 4);
+}
+
+// twice the room for final observations, oldest first again
+static void grow_finals(CellReplay *r, Ring *ring) {
+  int64_t room = ring->final_room ? 2 * ring->final_room : 16;
+  uint32_t *finals = cell_malloc((size_t)(room * r->words) * 4);
+  int64_t *numbers = cell_malloc((size_t)room * sizeof *numbers);
+  for (int64_t i = 0; i < ring->final_count; i++) {
+    int64_t at = (ring->final_first + i) & (ring->final_room - 1);
+    memcpy(finals + i * r->words, ring->finals + at * r->words, (size_t)r->words * 4);
+    numbers[i] = ring->final_numbers[at];
+  }
+  free(ring->finals);
+  free(ring->final_numbers);
+  ring->finals = finals, ring->final_numbers = numbers;
+  ring->final_first = 0, ring->final_room = room;
+}
+
+static void keep_final(CellReplay *r, Ring *ring, const void *observation) {
+  // those of transitions that can no longer be sampled go
+  int64_t oldest = ring->added + 1 - r->capacity;
+  while (ring->final_count > 0 && ring->final_numbers[ring->final_first] < oldest) {
+    ring->final_first = (ring->final_first + 1) & (ring->final_room - 1);
+    ring->final_count--;
+  }
+  if (ring->final_count == ring->final_room) grow_finals(r, ring);
+  int64_t at = (ring->final_first + ring->final_count++) & (ring->final_room - 1);
+  ring->final_numbers[at] = ring->added;
+  memcpy(ring->finals + at * r->words, observation, (size_t)r->words * 4);
+}
+
+// the final observation of a transition that ended an episode
+static const uint32_t *find_final(const CellReplay *r, const Ring *ring, int64_t number) {
+  int64_t low = 0, high = ring->final_count;
+  while (high - low > 1) {
+    int64_t middle = (low + high) / 2;
+    int64_t at = (ring->final_first + middle) & (ring->final_room - 1);
+    if (ring->final_numbers[at] <= number)
+      low = middle;
+    else
+      high = middle;
+  }
+  int64_t at = (ring->final_first + low) & (ring->final_room - 1);
+  CELL_ASSERT(ring->final_count > 0 && ring->final_numbers[at] == number);
+  return ring->finals + at * r->words;
+}
+
+void cell_replay_add(CellReplay *r, int env, int32_t action, float reward, bool terminated,
+                     bool truncated, const void *next) {
+  CELL_ASSERT(action >= 0 && action < CELL_REPLAY_MOST_ACTIONS);
+  Ring *ring = &r->rings[env];
+  bool ended = terminated || truncated;
+  if (ended) keep_final(r, ring, next);
+  ring->transitions[ring->added % r->slots] = (Transition){
+      .reward = reward,
+      .action = (uint32_t)action & 0xffff,
+      .age = ring->age & MOST_AGE,
+      .terminated = terminated,
+      .ended = ended,
+  };
+  ring->added++;
+  if (ended) {
+    bool starts = terminated || !r->options.terminated_only;
+    ring->age = starts ? 0 : ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
+  } else {
+    ring->age = ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
+    memcpy(row_of(r, ring, ring->added), next, (size_t)r->words * 4);
+  }
+}
+
+// ---- batches ----
+
+void cell_put_observation(const CellTensorData *t, int64_t row, const void *observation,
+                          int32_t count, bool bits) {
+  const uint32_t *words = observation;
+  const float *floats = observation;
+  if (t->wide) {
+    double *out = (double *)t->data + row * count;
+    for (int32_t i = 0; i < count; i++) out[i] = bits ? words[i / 32] >> (i % 32) & 1 : floats[i];
+  } else if (t->dtype == CELL_BITS) {
+    CELL_ASSERT(bits && t->bit_row == count);
+    int64_t n = (count + 31) / 32;
+    memcpy((uint32_t *)t->data + row * n, words, (size_t)n * 4);
+  } else if (bits) {
+    float *out = (float *)t->data + row * count;
+    for (int32_t i = 0; i < count; i++) out[i] = (float)(words[i / 32] >> (i % 32) & 1);
+  } else {
+    memcpy((float *)t->data + row * count, floats, (size_t)count * sizeof(float));
+  }
+}
+
+void cell_put_number(const CellTensorData *t, int64_t index, double value) {
+  if (t->wide)
+    ((double *)t->data)[index] = value;
+  else if (t->dtype == CELL_I)
+    ((int32_t *)t->data)[index] = (int32_t)value;
+  else
+    ((float *)t->data)[index] = (float)value;
+}
+
+double cell_get_number(const CellTensorData *t, int64_t index) {
+  if (t->wide) return ((const double *)t->data)[index];
+  if (t->dtype == CELL_I) return ((const int32_t *)t->data)[index];
+  return ((const float *)t->data)[index];
+}
+
+void cell_replay_gather(const CellReplay *r, int64_t index, int32_t b, CellBatch *batch) {
+  const Ring *ring = &r->rings[index % r->options.envs];
+  int64_t number = ring->added - filled(r, ring) + index / r->options.envs;
+  CELL_ASSERT(number < ring->added);
+  const Transition *t = &ring->transitions[number % r->slots];
+  int32_t count = r->options.observation;
+  bool bits = r->options.bits;
+  if (batch->context.data) {
+    // rows max(n - C, e) .. max(n - 1, e): a young episode repeats its first observation
+    for (int32_t i = 0; i < r->options.context; i++) {
+      int64_t back = r->options.context - i;
+      if (back > t->age) back = t->age;
+      cell_put_observation(&batch->context, (int64_t)i * batch->batch + b,
+                           row_of(r, ring, number - back), count, bits);
+    }
+  }
+  if (batch->obs.data) {
+    cell_put_observation(&batch->obs, b, row_of(r, ring, number), count, bits);
+  }
+  if (batch->next_obs.data) {
+    const uint32_t *next = t->ended ? find_final(r, ring, number) : row_of(r, ring, number + 1);
+    cell_put_observation(&batch->next_obs, b, next, count, bits);
+  }
+  if (batch->action.data) cell_put_number(&batch->action, b, t->action);
+  if (batch->reward.data) cell_put_number(&batch->reward, b, (double)t->reward);
+  if (batch->terminated.data) cell_put_number(&batch->terminated, b, t->terminated);
+}
+
+void cell_replay_sample(const CellReplay *r, uint64_t seed, uint64_t update, CellBatch *batch) {
+  int64_t n = cell_replay_filled(r);
+  CELL_ASSERT(n > 0);
+  for (int32_t b = 0; b < batch->batch; b++) {
+    uint32_t words[4];
+    cell_random(seed, CELL_STREAM_REPLAY, update, (uint32_t)b, words);
+    cell_replay_gather(r, cell_random_below(words[0], words[1], n), b, batch);
+  }
+}

@@ -1,0 +1,73 @@
+/* replay.h - the transitions a network learns from.
+ *
+ * One ring of observations for each environment, each observation stored once: bits in 32-bit words
+ * or floats, as the environment gives them. s_{t+1} is the next row of the ring; only what an
+ * episode ended with is kept apart, in a queue. A transition's context is found by its index: the
+ * ring has `context` rows more than it has transitions to sample, so that the contexts of the
+ * oldest ones are whole too.
+ *
+ *   cell_replay_begin(r, 0, first);                        // an episode's first observation
+ *   cell_replay_add(r, 0, action, reward, false, false, next);
+ *   cell_replay_add(r, 0, action, reward, true, false, last);  // it ended
+ *   cell_replay_begin(r, 0, first);                        // of the next one
+ *   cell_replay_sample(r, seed, update, &batch);           // fills the tensors of `update`
+ *
+ * All environments are advanced equally often between two samples. */
+#ifndef CELL_REPLAY_H
+#define CELL_REPLAY_H
+
+#include "codegen/codegen.h"
+
+enum { CELL_REPLAY_MOST_ACTIONS = 1 << 16, CELL_REPLAY_MOST_CONTEXT = (1 << 14) - 2 };
+
+typedef struct {
+  int64_t capacity; /* transitions of all environments together */
+  int32_t envs;
+  int32_t context;      /* observations before s_t in a context */
+  int32_t observation;  /* entries of an observation */
+  bool bits;            /* entries are bits, in words of 32, low bit first; else floats */
+  bool terminated_only; /* only `terminated` starts an episode: contexts cross time limits */
+} CellReplayOptions;
+
+typedef struct CellReplay CellReplay;
+
+/* NULL when there is not enough memory or a limit is passed; reported to diag. Pages are taken from
+ * the system as they are filled. */
+CellReplay *cell_replay_create(const CellReplayOptions *options, CellDiag *diag);
+void cell_replay_destroy(CellReplay *replay);
+
+/* Bytes that a full replay takes, final observations not counted. */
+int64_t cell_replay_bytes(const CellReplayOptions *options);
+
+/* Observations are in the form that the options name; they are copied. */
+void cell_replay_begin(CellReplay *replay, int env, const void *observation);
+void cell_replay_add(CellReplay *replay, int env, int32_t action, float reward, bool terminated,
+                     bool truncated, const void *next);
+
+/* Transitions that can be sampled; and all that were ever added. */
+int64_t cell_replay_filled(const CellReplay *replay);
+int64_t cell_replay_added(const CellReplay *replay);
+
+/* Where a batch goes: the input tensors of an update, rows of an observation each; a tensor without
+ * data is left out. context: row t * batch + b holds the t-th oldest of sample b. */
+typedef struct {
+  int32_t batch;
+  CellTensorData context, obs, next_obs, action, reward, terminated;
+} CellBatch;
+
+/* Writes transition `index` (0: the oldest that can be sampled; environments interleaved) as sample
+ * b of the batch. */
+void cell_replay_gather(const CellReplay *replay, int64_t index, int32_t b, CellBatch *batch);
+
+/* Fills the batch with transitions drawn uniformly with replacement, a function of (seed, update)
+ * and the content. There must be at least one transition. */
+void cell_replay_sample(const CellReplay *replay, uint64_t seed, uint64_t update, CellBatch *batch);
+
+/* Writes one observation (bits or floats, `count` entries) as row `row` of a tensor, converting to
+ * what the tensor holds. */
+void cell_put_observation(const CellTensorData *tensor, int64_t row, const void *observation,
+                          int32_t count, bool bits);
+void cell_put_number(const CellTensorData *tensor, int64_t index, double value);
+double cell_get_number(const CellTensorData *tensor, int64_t index);
+
+#endif
