@@ -37,7 +37,7 @@ size_t cell_tensor_type_bytes(CellTensorType type) {
   return types[type].bytes;
 }
 
-void cell_tensor_doubles(const CellTensor *tensor, double *out) {
+void cell_tensor_doubles(const CellFileTensor *tensor, double *out) {
   for (int64_t i = 0; i < tensor->count; i++) {
     switch (tensor->type) {
     case CELL_TENSOR_F64: out[i] = ((const double *)tensor->data)[i]; break;
@@ -51,7 +51,7 @@ void cell_tensor_doubles(const CellTensor *tensor, double *out) {
   }
 }
 
-bool cell_tensor_has_shape(const CellTensor *tensor, int rank, const int64_t *shape) {
+bool cell_tensor_has_shape(const CellFileTensor *tensor, int rank, const int64_t *shape) {
   if (tensor->rank != rank) return false;
   for (int i = 0; i < rank; i++)
     if (tensor->shape[i] != shape[i]) return false;
@@ -62,7 +62,7 @@ bool cell_tensor_has_shape(const CellTensor *tensor, int rank, const int64_t *sh
 
 /* a tensor and where its data stands in the file */
 typedef struct {
-  CellTensor tensor;
+  CellFileTensor tensor;
   int64_t begin, end; /* from the end of the header */
 } Entry;
 
@@ -106,7 +106,7 @@ static bool read_type(const CellTensors *file, const char *name, const json_t *j
 }
 
 /* the shape, the number of entries and of bytes, each checked for overflow */
-static bool read_shape(const CellTensors *file, const json_t *json, CellTensor *tensor,
+static bool read_shape(const CellTensors *file, const json_t *json, CellFileTensor *tensor,
                        int64_t *bytes, CellDiag *diag) {
   if (!json_is_array(json))
     return report(file, diag, tensor->name, "its shape is missing or no list");
@@ -312,7 +312,7 @@ void cell_tensors_destroy(CellTensors *tensors) {
   free(tensors);
 }
 
-const CellTensor *cell_tensors_find(const CellTensors *tensors, const char *name) {
+const CellFileTensor *cell_tensors_find(const CellTensors *tensors, const char *name) {
   int low = 0, high = tensors->count;
   while (low < high) {
     int middle = low + (high - low) / 2;
@@ -326,8 +326,9 @@ const CellTensor *cell_tensors_find(const CellTensors *tensors, const char *name
   return NULL;
 }
 
-const CellTensor *cell_tensors_need(const CellTensors *tensors, const char *name, CellDiag *diag) {
-  const CellTensor *found = cell_tensors_find(tensors, name);
+const CellFileTensor *cell_tensors_need(const CellTensors *tensors, const char *name,
+                                        CellDiag *diag) {
+  const CellFileTensor *found = cell_tensors_find(tensors, name);
   if (found) return found;
   const char **names = cell_malloc((size_t)tensors->count * sizeof *names);
   for (int i = 0; i < tensors->count; i++) names[i] = tensors->entries[i].tensor.name;
@@ -343,7 +344,7 @@ int cell_tensors_count(const CellTensors *tensors) {
   return tensors->count;
 }
 
-const CellTensor *cell_tensors_at(const CellTensors *tensors, int index) {
+const CellFileTensor *cell_tensors_at(const CellTensors *tensors, int index) {
   CELL_ASSERT(index >= 0 && index < tensors->count);
   return &tensors->entries[index].tensor;
 }
@@ -360,7 +361,7 @@ typedef struct {
 
 struct CellTensorWriter {
   CellArena *arena;
-  CellTensor *tensors;
+  CellFileTensor *tensors;
   int count, capacity;
   Pair *metadata;
   int metadata_count, metadata_capacity;
@@ -390,7 +391,7 @@ void cell_tensor_writer_metadata(CellTensorWriter *writer, const char *key, cons
 void cell_tensor_writer_add(CellTensorWriter *writer, const char *name, CellTensorType type,
                             int rank, const int64_t *shape, const void *data) {
   CELL_ASSERT(rank >= 0 && rank <= CELL_TENSOR_MAX_RANK && type < CELL_TENSOR_TYPES);
-  CellTensor tensor = {
+  CellFileTensor tensor = {
       .name = cell_arena_strdup(writer->arena, name), .type = type, .rank = rank, .count = 1};
   for (int i = 0; i < rank; i++) {
     CELL_ASSERT(shape[i] >= 0);
@@ -428,20 +429,20 @@ static void convert(CellTensorType type, const double *values, int64_t count, vo
 void cell_tensor_writer_add_doubles(CellTensorWriter *writer, const char *name, CellTensorType type,
                                     int rank, const int64_t *shape, const double *values) {
   cell_tensor_writer_add(writer, name, type, rank, shape, NULL);
-  CellTensor *tensor = &writer->tensors[writer->count - 1];
+  CellFileTensor *tensor = &writer->tensors[writer->count - 1];
   void *copy = cell_malloc((size_t)tensor->count * types[type].bytes);
   convert(type, values, tensor->count, copy);
   tensor->data = copy;
   CELL_PUSH(writer->arena, writer->owned, writer->owned_count, writer->owned_capacity, copy);
 }
 
-static int64_t bytes_of(const CellTensor *tensor) {
+static int64_t bytes_of(const CellFileTensor *tensor) {
   return tensor->count * (int64_t)types[tensor->type].bytes;
 }
 
 /* the tensors with entries of 8 bytes, then 4, then 1, each in the order they were added */
-static const CellTensor **order(const CellTensorWriter *writer) {
-  const CellTensor **list = cell_malloc((size_t)writer->count * sizeof *list);
+static const CellFileTensor **order(const CellTensorWriter *writer) {
+  const CellFileTensor **list = cell_malloc((size_t)writer->count * sizeof *list);
   int count = 0;
   for (size_t bytes = 8; bytes > 0; bytes /= 2)
     for (int i = 0; i < writer->count; i++)
@@ -449,15 +450,16 @@ static const CellTensor **order(const CellTensorWriter *writer) {
   return list;
 }
 
-static json_t *describe(const CellTensor *tensor, int64_t begin) {
+static json_t *describe(const CellFileTensor *tensor, int64_t begin) {
   json_t *shape = json_array();
   for (int i = 0; i < tensor->rank; i++)
     json_array_append_new(shape, json_integer(tensor->shape[i]));
+  json_int_t end = begin + bytes_of(tensor);
   return json_pack("{s:s, s:o, s:[I, I]}", "dtype", types[tensor->type].name, "shape", shape,
-                   "data_offsets", (json_int_t)begin, (json_int_t)(begin + bytes_of(tensor)));
+                   "data_offsets", (json_int_t)begin, end);
 }
 
-static json_t *build_header(const CellTensorWriter *writer, const CellTensor *const *list,
+static json_t *build_header(const CellTensorWriter *writer, const CellFileTensor *const *list,
                             const char *path, CellDiag *diag) {
   json_t *header = json_object();
   if (writer->metadata_count) {
@@ -494,7 +496,7 @@ bool cell_tensor_writer_write(const CellTensorWriter *writer, const char *path, 
   bool ok = false;
   char *text = NULL;
   CellNewFile *file = NULL;
-  const CellTensor **list = order(writer);
+  const CellFileTensor **list = order(writer);
   json_t *header = build_header(writer, list, path, diag);
   if (!header) goto done;
   text = json_dumps(header, JSON_COMPACT);

@@ -34,7 +34,7 @@ typedef struct {
   int64_t shape[CELL_TENSOR_MAX_RANK]; /* entries beyond the rank are 0 */
   int64_t count;                       /* product of the shape: 1 for a scalar, may be 0 */
   const void *data;                    /* row-major, aligned to 64 bytes */
-} CellTensor;
+} CellFileTensor;
 
 /* "F32" and so on */
 const char *cell_tensor_type_name(CellTensorType type);
@@ -42,10 +42,10 @@ const char *cell_tensor_type_name(CellTensorType type);
 size_t cell_tensor_type_bytes(CellTensorType type);
 
 /* All entries of a tensor as doubles (true is 1; 64-bit integers round), into out[count]. */
-void cell_tensor_doubles(const CellTensor *tensor, double *out);
+void cell_tensor_doubles(const CellFileTensor *tensor, double *out);
 
 /* Whether the tensor has this shape. */
-bool cell_tensor_has_shape(const CellTensor *tensor, int rank, const int64_t *shape);
+bool cell_tensor_has_shape(const CellFileTensor *tensor, int rank, const int64_t *shape);
 
 /* ---- reading ---- */
 
@@ -57,12 +57,13 @@ CellTensors *cell_tensors_read(const char *path, CellDiag *diag);
 void cell_tensors_destroy(CellTensors *tensors); /* NULL is fine */
 
 /* The tensor with this name, or NULL. */
-const CellTensor *cell_tensors_find(const CellTensors *tensors, const char *name);
+const CellFileTensor *cell_tensors_find(const CellTensors *tensors, const char *name);
 /* The same, with an error that names the file (and the nearest name) when it is not there. */
-const CellTensor *cell_tensors_need(const CellTensors *tensors, const char *name, CellDiag *diag);
+const CellFileTensor *cell_tensors_need(const CellTensors *tensors, const char *name,
+                                        CellDiag *diag);
 /* All tensors, in the order of their data. */
 int cell_tensors_count(const CellTensors *tensors);
-const CellTensor *cell_tensors_at(const CellTensors *tensors, int index);
+const CellFileTensor *cell_tensors_at(const CellTensors *tensors, int index);
 /* The text of a `__metadata__` key, or NULL. */
 const char *cell_tensors_metadata(const CellTensors *tensors, const char *key);
 

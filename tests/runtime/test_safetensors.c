@@ -64,13 +64,13 @@ static void test_round_trip(void **state) {
   const char *const order[] = {"f64", "i64", "f32", "scalar", "empty", "u8", "truths"};
   assert_int_equal(cell_tensors_count(file), 7);
   for (int i = 0; i < 7; i++) {
-    const CellTensor *tensor = cell_tensors_at(file, i);
+    const CellFileTensor *tensor = cell_tensors_at(file, i);
     assert_string_equal(tensor->name, order[i]);
     assert_int_equal((uintptr_t)tensor->data % 64, 0);
     assert_ptr_equal(tensor, cell_tensors_find(file, tensor->name));
   }
 
-  const CellTensor *f32 = cell_tensors_find(file, "f32");
+  const CellFileTensor *f32 = cell_tensors_find(file, "f32");
   assert_int_equal(f32->type, CELL_TENSOR_F32);
   assert_true(cell_tensor_has_shape(f32, 2, (int64_t[]){2, 3}));
   assert_false(cell_tensor_has_shape(f32, 2, (int64_t[]){3, 2}));
@@ -370,7 +370,7 @@ static int read_folder(const char *path) {
     assert_true(cell_tensors_count(file) > 10);
     const char *system = cell_tensors_metadata(file, "system");
     assert_true(strcmp(system, "\"arq\"") == 0 || strcmp(system, "\"ad\"") == 0);
-    const CellTensor *loss = cell_tensors_need(file, "update1/cell1/loss", diag);
+    const CellFileTensor *loss = cell_tensors_need(file, "update1/cell1/loss", diag);
     assert_int_equal(diag->error_count, 0);
     double value;
     assert_int_equal(loss->count, 1);
