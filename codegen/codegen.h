@@ -29,6 +29,16 @@ typedef struct {
 /* Describes the machine to the kernels pass, without loading LLVM. */
 CellTarget cell_target(CellIsa isa);
 
+/* The widest that this machine has: never CELL_ISA_HOST. */
+CellIsa cell_isa_host(void);
+
+/* Codes of errors for which the command line ends with status 3: what runs kernels is missing here. */
+#define CELL_E_PROVIDER "E0601" /* the LLVM module could not be opened */
+#define CELL_E_ISA "E0602"      /* the machine has not the vectors asked for */
+/* A kernel did not compile, or wrote outside its buffers: faults of cellc. */
+#define CELL_E_COMPILE "E0603"
+#define CELL_E_GUARD "E0604"
+
 typedef struct CellEngine CellEngine;
 
 /* `plan` may be NULL for CELL_BACKEND_INTERP. Module and plan must outlive the engine. NULL on errors
@@ -39,7 +49,7 @@ void cell_engine_destroy(CellEngine *engine);
 
 /* Runs one program ("update"): reads its inputs and the states, writes its outputs and the states.
  * On the CPU, subnormals are flushed while it runs. false: the program is unknown, or (interpreters)
- * an index was out of range; reported to diag. */
+ * an index was out of range, or a guard zone was written to; reported to diag. */
 bool cell_engine_run(CellEngine *engine, const char *program, CellDiag *diag);
 
 typedef struct {

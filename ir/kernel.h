@@ -163,7 +163,13 @@ typedef struct {
   int64_t guard_bytes;   /* tests: zone before and after each buffer; TEMPs then share nothing */
 } CellPlan;
 
-int cell_plan_buffer(const CellPlan *plan, const char *program, const char *name); /* -1: none */
+/* The number of a tensor's buffer, or -1. program NULL: a state; a program's name finds its inputs and
+ * outputs, and the states that its outputs are the next values of. */
+int cell_plan_buffer(const CellPlan *plan, const char *program, const char *name);
+
+/* Whether a tensor is a state: parameters, their targets and moments, and whatever some program both
+ * reads and outputs under one name. */
+bool cell_is_state(const CellModule *m, const char *name);
 
 /* What the kernels pass asks of a machine; the back end fills it (codegen.h). */
 typedef struct {

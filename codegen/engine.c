@@ -1,0 +1,339 @@
+/* engine.c - an engine: memory for all tensors, and one of three ways to run a program. */
+#include "codegen/engine.h"
+
+#include "codegen/flush.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// ---- memory ----
+
+// the whole block at once, zero, on large pages where the system has them
+static bool map_block(CellEngine *e, int64_t bytes, CellDiag *diag) {
+  e->block_bytes = (size_t)(bytes > 0 ? bytes : 64);
+  e->block = mmap(NULL, e->block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (e->block == MAP_FAILED) {
+    e->block = NULL;
+    cell_error(diag, NULL, CELL_NOWHERE, "no memory for tensors: %lld bytes", (long long)bytes);
+    return false;
+  }
+#if defined(MADV_HUGEPAGE)
+  if (e->block_bytes >= (size_t)4 << 20) (void)madvise(e->block, e->block_bytes, MADV_HUGEPAGE);
+#endif
+  return true;
+}
+
+static int64_t entries_of(CellDtype dtype, int64_t count, int64_t bit_row) {
+  if (dtype != CELL_BITS || bit_row <= 0) return count;
+  return count / cell_bit_words(bit_row) * bit_row;
+}
+
+static void add_slot(CellEngine *e, const char *name, CellBufferKind kind, int program,
+                     const CellGraph *g, CellValue v) {
+  for (int i = 0; i < e->slot_count; i++)
+    if (e->slots[i].program == program && strcmp(e->slots[i].name, name) == 0) return;
+  const CellNode *n = cell_node(g, v);
+  CellSlot slot = {.name = name, .kind = kind, .program = program, .dtype = n->dtype};
+  slot.entries = slot.count = cell_count(g, v) * cell_extent(g, n->axes);
+  slot.bit_row = n->dtype == CELL_BITS ? cell_count(g, v) : 0;
+  CELL_PUSH(e->arena, e->slots, e->slot_count, e->slot_capacity, slot);
+}
+
+// the graph evaluator has no plan: its tensors are the inputs and outputs of the programs
+static void slots_of_graphs(CellEngine *e) {
+  for (int p = 0; p < e->m->program_count; p++) {
+    const CellGraph *g = e->m->programs[p];
+    for (CellValue v = 0; v < g->node_count; v++) {
+      const CellNode *n = cell_node(g, v);
+      if (n->op != CELL_OP_INPUT) continue;
+      bool state = cell_is_state(e->m, n->name);
+      add_slot(e, n->name, state ? CELL_BUFFER_STATE : CELL_BUFFER_INPUT, state ? -1 : p, g, v);
+    }
+  }
+  for (int p = 0; p < e->m->program_count; p++) {
+    const CellGraph *g = e->m->programs[p];
+    for (int i = 0; i < g->output_count; i++) {
+      const CellOutput *o = &g->outputs[i];
+      bool state = cell_is_state(e->m, o->name);
+      add_slot(e, o->name, state ? CELL_BUFFER_STATE : CELL_BUFFER_OUTPUT, state ? -1 : p, g,
+               o->value);
+    }
+  }
+}
+
+static void slots_of_plan(CellEngine *e) {
+  for (int i = 0; i < e->plan->buffer_count; i++) {
+    const CellBuffer *b = &e->plan->buffers[i];
+    CellSlot slot = {.name = b->name,
+                     .kind = b->kind,
+                     .program = b->program,
+                     .dtype = b->dtype,
+                     .count = b->count,
+                     .bit_row = b->bit_row};
+    slot.entries = entries_of(b->dtype, b->count, b->bit_row);
+    if (e->backend != CELL_BACKEND_CPU) slot.count = slot.entries;
+    CELL_PUSH(e->arena, e->slots, e->slot_count, e->slot_capacity, slot);
+  }
+}
+
+// doubles side by side: interpreters share nothing
+static bool place_wide(CellEngine *e, CellDiag *diag) {
+  int64_t total = 0;
+  for (int i = 0; i < e->slot_count; i++) total += e->slots[i].entries;
+  if (!map_block(e, total * (int64_t)sizeof(double), diag)) return false;
+  double *next = e->block;
+  for (int i = 0; i < e->slot_count; i++) {
+    e->slots[i].data = next;
+    next += e->slots[i].entries;
+  }
+  return true;
+}
+
+static bool place_in_arena(CellEngine *e, CellDiag *diag) {
+  if (!map_block(e, e->plan->arena_bytes, diag)) return false;
+  for (int i = 0; i < e->slot_count; i++)
+    e->slots[i].data = (unsigned char *)e->block + e->plan->buffers[i].offset;
+  return true;
+}
+
+// ---- the CPU ----
+
+static bool open_cpu(CellEngine *e, CellDiag *diag) {
+  const CellPlan *plan = e->plan;
+  char message[1024] = "";
+  e->provider = cell_load_provider(message, sizeof message);
+  if (!e->provider) {
+    CellRecord *r = cell_error(diag, CELL_E_PROVIDER, CELL_NOWHERE, "%s", message);
+    cell_help(diag, r, "Build with LLVM 19, or run with the interpreter (--backend interp).");
+    return false;
+  }
+
+  // compile; the provider says how much scratch its blocking takes
+  size_t n = (size_t)plan->kernel_count;
+  int64_t *scratch = CELL_NEW_ARRAY(e->arena, int64_t, n + 1);
+  e->functions = CELL_NEW_ARRAY(e->arena, CellKernelFunction, n + 1);
+  char *folder = cell_cache_folder(e->options.cache_dir);
+  e->jit = e->provider->compile(plan->kernels, plan->kernel_count, e->options.isa, folder,
+                                e->functions, scratch, message, sizeof message);
+  free(folder);
+  if (!e->jit) {
+    cell_error(diag, CELL_E_COMPILE, CELL_NOWHERE, "%s", message);
+    return false;
+  }
+
+  // scratch of the neediest kernel for every thread
+  for (int i = 0; i < plan->kernel_count; i++)
+    if (scratch[i] > e->scratch_bytes) e->scratch_bytes = scratch[i];
+  e->scratch_bytes = (e->scratch_bytes + 127) / 64 * 64;
+  int64_t guard = (plan->guard_bytes + 63) / 64 * 64;
+  e->scratch = CELL_NEW_ARRAY(e->arena, unsigned char *, (size_t)e->options.threads);
+  for (int t = 0; t < e->options.threads; t++) {
+    void *p = NULL;
+    if (posix_memalign(&p, 4096, (size_t)(e->scratch_bytes + 2 * guard)) != 0) {
+      cell_error(diag, NULL, CELL_NOWHERE, "no memory for scratch: %lld bytes",
+                 (long long)e->scratch_bytes);
+      return false;
+    }
+    memset(p, 0, (size_t)(e->scratch_bytes + 2 * guard));
+    e->scratch[t] = p;
+  }
+  cell_guards_fill(e);
+
+  // the arguments of every launch
+  e->bound = CELL_NEW_ARRAY(e->arena, void **, (size_t)plan->program_count + 1);
+  for (int p = 0; p < plan->program_count; p++) {
+    const CellPlanProgram *program = &plan->programs[p];
+    int total = 0;
+    for (int l = 0; l < program->launch_count; l++)
+      total += plan->kernels[program->launches[l].kernel]->arg_count;
+    void **next = e->bound[p] = CELL_NEW_ARRAY(e->arena, void *, (size_t)total + 1);
+    for (int l = 0; l < program->launch_count; l++)
+      for (int a = 0; a < plan->kernels[program->launches[l].kernel]->arg_count; a++)
+        *next++ = e->slots[program->launches[l].buffers[a]].data;
+  }
+  return true;
+}
+
+// any thread may take any task; a kernel of one task needs no team
+static void launch(CellEngine *e, const CellKernel *k, CellKernelFunction f, void *const *args) {
+  int64_t guard = e->plan->guard_bytes;
+  if (k->tasks == 1 || e->options.threads == 1) {
+    f(args, 0, k->tasks, e->scratch[0] + guard);
+    return;
+  }
+#pragma omp parallel num_threads(e->options.threads)
+  {
+    unsigned saved = cell_flush_begin();
+    void *scratch = e->scratch[omp_get_thread_num()] + guard;
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < k->tasks; task++) f(args, task, task + 1, scratch);
+    cell_flush_end(saved);
+  }
+}
+
+static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
+  const CellPlanProgram *p = &e->plan->programs[program];
+  void *const *args = e->bound[program];
+  unsigned saved = cell_flush_begin();
+  bool good = true;
+  double before = now();
+  for (int l = 0; l < p->launch_count && good; l++) {
+    const CellKernel *k = e->plan->kernels[p->launches[l].kernel];
+    launch(e, k, e->functions[p->launches[l].kernel], args);
+    args += k->arg_count;
+    double after = now();
+    e->seconds[l] = after - before;
+    before = after;
+    if (e->options.check_guards) good = cell_guards_check(e, k->name, diag);
+  }
+  cell_flush_end(saved);
+  return good;
+}
+
+// ---- the interpreters ----
+
+static bool run_kernels(CellEngine *e, int program, CellDiag *diag) {
+  const CellPlanProgram *p = &e->plan->programs[program];
+  // what is read before it is written shows as NaN
+  for (int i = 0; i < e->slot_count; i++)
+    if (e->slots[i].kind == CELL_BUFFER_TEMP && e->slots[i].program == program)
+      for (int64_t j = 0; j < e->slots[i].entries; j++)
+        ((double *)e->slots[i].data)[j] = e->slots[i].dtype == CELL_F ? (double)NAN : 0;
+
+  for (int l = 0; l < p->launch_count; l++) {
+    const CellKernel *k = e->plan->kernels[p->launches[l].kernel];
+    CellInterpBuffer *args = cell_malloc(((size_t)k->arg_count + 1) * sizeof *args);
+    for (int a = 0; a < k->arg_count; a++) {
+      const CellSlot *slot = &e->slots[p->launches[l].buffers[a]];
+      args[a] = (CellInterpBuffer){slot->data, slot->entries, slot->bit_row};
+    }
+    char message[256];
+    double before = now();
+    bool good = cell_interp_kernel(k, args, message, sizeof message);
+    e->seconds[l] = now() - before;
+    free(args);
+    if (!good) {
+      cell_error(diag, NULL, k->span, "%s", message);
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool run_graph(CellEngine *e, int program, CellDiag *diag) {
+  const CellGraph *g = e->m->programs[program];
+  CellArena *arena = cell_arena_create();
+  CellTensor *inputs = CELL_NEW_ARRAY(arena, CellTensor, (size_t)g->node_count + 1);
+  CellTensor *outputs = CELL_NEW_ARRAY(arena, CellTensor, (size_t)g->output_count + 1);
+  int count = 0;
+  for (int i = 0; i < e->slot_count; i++)
+    if (cell_find_input(g, e->slots[i].name) != CELL_NONE &&
+        (e->slots[i].program < 0 || e->slots[i].program == program))
+      inputs[count++] =
+          (CellTensor){e->slots[i].name, (double *)e->slots[i].data, e->slots[i].entries};
+
+  // results are arrays of their own, so states may change one after the other
+  bool good = cell_eval(g, inputs, count, outputs, arena, diag);
+  for (int i = 0; i < g->output_count && good; i++) {
+    CellSlot *slot = cell_engine_slot(e, g->name, g->outputs[i].name);
+    CELL_ASSERT(slot && slot->entries == outputs[i].count);
+    memcpy(slot->data, outputs[i].data, (size_t)slot->entries * sizeof(double));
+  }
+  cell_arena_destroy(arena);
+  return good;
+}
+
+// ---- the engine ----
+
+CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBackend backend,
+                               const CellEngineOptions *options, CellDiag *diag) {
+  CellArena *arena = cell_arena_create();
+  CellEngine *e = CELL_NEW(arena, CellEngine);
+  e->arena = arena;
+  e->m = m, e->plan = plan, e->backend = backend;
+  if (options) e->options = *options;
+  if (e->options.threads <= 0) e->options.threads = omp_get_num_procs();
+  CellIsa host = cell_isa_host();
+  if (e->options.isa == CELL_ISA_HOST) e->options.isa = host;
+  CELL_ASSERT(plan || backend == CELL_BACKEND_INTERP);
+
+  bool good;
+  if (backend == CELL_BACKEND_INTERP) {
+    slots_of_graphs(e);
+    good = place_wide(e, diag);
+  } else {
+    slots_of_plan(e);
+    int most = 0;
+    for (int p = 0; p < plan->program_count; p++)
+      if (plan->programs[p].launch_count > most) most = plan->programs[p].launch_count;
+    e->seconds = CELL_NEW_ARRAY(arena, double, (size_t)most + 1);
+    if (backend == CELL_BACKEND_INTERP_KERNELS) {
+      good = place_wide(e, diag);
+    } else if (e->options.isa < host) {
+      cell_error(diag, CELL_E_ISA, CELL_NOWHERE, "this machine has not the vectors asked for");
+      good = false;
+    } else {
+      good = place_in_arena(e, diag) && open_cpu(e, diag);
+    }
+  }
+  if (good) return e;
+  cell_engine_destroy(e);
+  return NULL;
+}
+
+void cell_engine_destroy(CellEngine *e) {
+  if (!e) return;
+  if (e->jit) e->provider->destroy(e->jit);
+  if (e->scratch)
+    for (int t = 0; t < e->options.threads; t++) free(e->scratch[t]);
+  if (e->block) munmap(e->block, e->block_bytes);
+  cell_arena_destroy(e->arena);
+}
+
+bool cell_engine_run(CellEngine *e, const char *program, CellDiag *diag) {
+  int count = e->backend == CELL_BACKEND_INTERP ? e->m->program_count : e->plan->program_count;
+  for (int p = 0; p < count; p++) {
+    const char *name =
+        e->backend == CELL_BACKEND_INTERP ? e->m->programs[p]->name : e->plan->programs[p].name;
+    if (strcmp(name, program) != 0) continue;
+    e->seconds_count =
+        e->plan && e->backend != CELL_BACKEND_INTERP ? e->plan->programs[p].launch_count : 0;
+    switch (e->backend) {
+    case CELL_BACKEND_INTERP: return run_graph(e, p, diag);
+    case CELL_BACKEND_INTERP_KERNELS: return run_kernels(e, p, diag);
+    case CELL_BACKEND_CPU: return run_cpu(e, p, diag);
+    }
+  }
+  cell_error(diag, NULL, CELL_NOWHERE, "no program \"%s\"", program);
+  return false;
+}
+
+int cell_engine_times(const CellEngine *e, const double **seconds) {
+  *seconds = e->seconds;
+  return e->seconds_count;
+}
+
+bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
+               CellText *out, CellDiag *diag) {
+  char message[1024] = "";
+  const CellProvider *provider = cell_load_provider(message, sizeof message);
+  if (!provider) {
+    cell_error(diag, CELL_E_PROVIDER, CELL_NOWHERE, "%s", message);
+    return false;
+  }
+  CellIsa isa = options && options->isa != CELL_ISA_HOST ? options->isa : cell_isa_host();
+  if (provider->emit(plan->kernels, plan->kernel_count, isa, stage, out, message, sizeof message))
+    return true;
+  cell_error(diag, CELL_E_COMPILE, CELL_NOWHERE, "%s", message);
+  return false;
+}

@@ -1,0 +1,49 @@
+/* engine.h - the inside of an engine, for engine.c, tensors.c and guards.c. */
+#ifndef CELL_ENGINE_H
+#define CELL_ENGINE_H
+
+#include "codegen/internal.h"
+
+/* A named tensor, or a temporary of the plan. */
+typedef struct {
+  const char *name;
+  CellBufferKind kind;
+  int program; /* -1: a state */
+  CellDtype dtype;
+  int64_t count;   /* elements as stored; BITS on the CPU: words */
+  int64_t entries; /* one a bit */
+  int64_t bit_row;
+  void *data; /* doubles, or on the CPU float, int32_t, uint32_t */
+} CellSlot;
+
+struct CellEngine {
+  CellArena *arena;
+  const CellModule *m;
+  const CellPlan *plan;
+  CellBackend backend;
+  CellEngineOptions options; /* threads and isa resolved */
+  CellSlot *slots;           /* of a plan: one a buffer, in its order */
+  int slot_count, slot_capacity;
+  void *block; /* all buffers */
+  size_t block_bytes;
+  double *seconds;
+  int seconds_count;
+  /* CPU */
+  const CellProvider *provider;
+  CellJit *jit;
+  CellKernelFunction *functions;
+  void ***bound;           /* [program][launch * stride + argument] */
+  unsigned char **scratch; /* one a thread, guards around it */
+  int64_t scratch_bytes;
+};
+
+enum { CELL_GUARD_BYTE = 0xa5 };
+
+/* Zones around buffers and scratch (guards.c). */
+void cell_guards_fill(CellEngine *e);
+/* false: something was written there; reported as the fault of `kernel`. */
+bool cell_guards_check(const CellEngine *e, const char *kernel, CellDiag *diag);
+
+CellSlot *cell_engine_slot(CellEngine *e, const char *program, const char *name);
+
+#endif

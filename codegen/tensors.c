@@ -1,0 +1,130 @@
+/* tensors.c - reading and writing an engine's tensors, and parameters that the parts pass cut up.
+ */
+#include "codegen/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int program_number(const CellEngine *e, const char *program) {
+  if (!program) return -1;
+  if (e->backend == CELL_BACKEND_INTERP) {
+    for (int i = 0; i < e->m->program_count; i++)
+      if (strcmp(e->m->programs[i]->name, program) == 0) return i;
+  } else {
+    for (int i = 0; i < e->plan->program_count; i++)
+      if (strcmp(e->plan->programs[i].name, program) == 0) return i;
+  }
+  return -1;
+}
+
+// a program's own tensor, else the state of that name
+CellSlot *cell_engine_slot(CellEngine *e, const char *program, const char *name) {
+  int number = program_number(e, program);
+  CellSlot *state = NULL;
+  for (int i = 0; i < e->slot_count; i++) {
+    CellSlot *slot = &e->slots[i];
+    if (slot->kind == CELL_BUFFER_TEMP || strcmp(slot->name, name) != 0) continue;
+    if (slot->program >= 0 && slot->program == number) return slot;
+    if (slot->program < 0) state = slot;
+  }
+  return state;
+}
+
+bool cell_engine_tensor(CellEngine *e, const char *program, const char *name, CellTensorData *out) {
+  CellSlot *slot = cell_engine_slot(e, program, name);
+  if (!slot) return false;
+  *out = (CellTensorData){slot->data, slot->count, slot->dtype, slot->bit_row,
+                          e->backend != CELL_BACKEND_CPU};
+  return true;
+}
+
+static double read_entry(const CellEngine *e, const CellSlot *slot, int64_t i) {
+  if (e->backend != CELL_BACKEND_CPU) return ((const double *)slot->data)[i];
+  switch (slot->dtype) {
+  case CELL_I: return ((const int32_t *)slot->data)[i];
+  case CELL_BITS: {
+    int64_t row = i / slot->bit_row, bit = i % slot->bit_row;
+    const uint32_t *words = (const uint32_t *)slot->data + row * cell_bit_words(slot->bit_row);
+    return words[bit / 32] >> (bit % 32) & 1;
+  }
+  default: return (double)((const float *)slot->data)[i];
+  }
+}
+
+static void write_entry(const CellEngine *e, CellSlot *slot, int64_t i, double value) {
+  if (e->backend != CELL_BACKEND_CPU) {
+    ((double *)slot->data)[i] = value;
+    return;
+  }
+  switch (slot->dtype) {
+  case CELL_I: ((int32_t *)slot->data)[i] = (int32_t)value; break;
+  case CELL_BITS: {
+    int64_t row = i / slot->bit_row, bit = i % slot->bit_row;
+    uint32_t *word = (uint32_t *)slot->data + row * cell_bit_words(slot->bit_row) + bit / 32;
+    uint32_t mask = (uint32_t)1 << (bit % 32);
+    *word = value != 0 ? *word | mask : *word & ~mask;
+    break;
+  }
+  default: ((float *)slot->data)[i] = (float)value; break;
+  }
+}
+
+bool cell_engine_get(CellEngine *e, const char *program, const char *name, double *out,
+                     int64_t count) {
+  const CellSlot *slot = cell_engine_slot(e, program, name);
+  if (!slot || slot->entries != count) return false;
+  for (int64_t i = 0; i < count; i++) out[i] = read_entry(e, slot, i);
+  return true;
+}
+
+bool cell_engine_set(CellEngine *e, const char *program, const char *name, const double *in,
+                     int64_t count) {
+  CellSlot *slot = cell_engine_slot(e, program, name);
+  if (!slot || slot->entries != count) return false;
+  for (int64_t i = 0; i < count; i++) write_entry(e, slot, i, in[i]);
+  return true;
+}
+
+// every entry of a parameter, through its parts: columns [begin, end) of the last dimension each
+static bool each_part(CellEngine *e, const char *program, const char *prefix,
+                      const CellParam *param, double *out, const double *in, int64_t count) {
+  int64_t columns = param->rank > 0 ? param->shape[param->rank - 1] : 1, total = 1;
+  for (int i = 0; i < param->rank; i++) total *= param->shape[i];
+  if (count != total) return false;
+  int parts = param->part_count > 0 ? param->part_count : 1;
+
+  size_t size = strlen(prefix) + strlen(param->name) + 16;
+  char *name = cell_malloc(size);
+  bool good = true;
+  for (int p = 0; p < parts && good; p++) {
+    CellPart part = {0, (int32_t)columns};
+    if (param->part_count > 0) {
+      part = param->parts[p];
+      snprintf(name, size, "%s%s#%d", prefix, param->name, p);
+    } else {
+      snprintf(name, size, "%s%s", prefix, param->name);
+    }
+    int64_t width = part.end - part.begin;
+    CellSlot *slot = cell_engine_slot(e, program, name);
+    good = slot && columns > 0 && slot->entries == total / columns * width;
+    for (int64_t i = 0; good && i < slot->entries; i++) {
+      int64_t at = i / width * columns + part.begin + i % width;
+      if (out)
+        out[at] = read_entry(e, slot, i);
+      else
+        write_entry(e, slot, i, in[at]);
+    }
+  }
+  free(name);
+  return good;
+}
+
+bool cell_engine_param_get(CellEngine *e, const char *program, const char *prefix,
+                           const CellParam *param, double *out, int64_t count) {
+  return each_part(e, program, prefix, param, out, NULL, count);
+}
+
+bool cell_engine_param_set(CellEngine *e, const char *prefix, const CellParam *param,
+                           const double *in, int64_t count) {
+  return each_part(e, NULL, prefix, param, NULL, in, count);
+}
