@@ -1,6 +1,7 @@
 /* dce.c - drops outputs that nobody wants (CellGraph.wanted) and nodes that nobody reads.
  *
- * An entry of `wanted` that ends in '/' keeps every output that begins with it. Optional: no. */
+ * An entry of `wanted` that ends in '/' keeps every output that begins with it; one that names a
+ * parameter's tensor keeps its parts ("NAME#p"). Optional: no. */
 #include "ir/rewrite.h"
 
 #include <string.h>
@@ -9,9 +10,9 @@ static bool wanted(const CellGraph *g, const char *name) {
   if (!g->wanted) return true;
   for (int i = 0; i < g->wanted_count; i++) {
     size_t length = strlen(g->wanted[i]);
+    if (strncmp(name, g->wanted[i], length) != 0) continue;
     bool prefix = length > 0 && g->wanted[i][length - 1] == '/';
-    if (prefix ? strncmp(name, g->wanted[i], length) == 0 : strcmp(name, g->wanted[i]) == 0)
-      return true;
+    if (prefix || name[length] == '\0' || name[length] == '#') return true;
   }
   return false;
 }

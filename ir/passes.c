@@ -16,7 +16,6 @@ const CellPass cell_passes[] = {
 };
 const int cell_pass_count = (int)(sizeof cell_passes / sizeof *cell_passes);
 
-
 typedef struct {
   CellReplace replace;
   void *context;
