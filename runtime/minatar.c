@@ -39,16 +39,16 @@ static void reset(const CellEnvKind *kind, void *block) {
   game_of(kind)->reset(state);
 }
 
-CellEnvStep cell_minatar_step(const CellEnvKind *kind, void *block, int action) {
-  CellMinatar *state = block;
+CellEnvStep cell_minatar_step(const CellEnvKind *kind, void *state, int action) {
+  CellMinatar *s = state;
   CELL_ASSERT(action >= 0 && action < CELL_MINATAR_ACTIONS);
 
   // the draw is made in every step, also after the end and when nothing sticks
-  if (cell_mt19937_double(&state->random) < state->sticky) action = state->previous;
-  state->previous = (int8_t)action;
+  if (cell_mt19937_double(&s->random) < s->sticky) action = s->previous;
+  s->previous = (int16_t)action;
 
-  int reward = state->over ? 0 : game_of(kind)->step(state, action);
-  return (CellEnvStep){.reward = reward, .terminated = state->over};
+  int reward = s->over ? 0 : game_of(kind)->step(s, action);
+  return (CellEnvStep){.reward = reward, .terminated = s->over};
 }
 
 static CellEnvStep step_minimal(const CellEnvKind *kind, void *block, CellEnvAction action) {
@@ -131,6 +131,7 @@ int cell_io_number(CellStateIo *io, int value, int low, int high) {
     cell_text_printf(io->out, io->out->length ? " %d" : "%d", value);
     return value;
   }
+  CELL_ASSERT(io->text);
   char *end;
   long number = strtol(io->text, &end, 10);
   if (end == io->text || number < low || number > high) {

@@ -11,7 +11,7 @@ static void build_wall(CellBreakout *g) {
 // the ball starts on a brick, at the left going right or at the right going left
 static void reset(CellMinatar *state) {
   bool from_right = cell_mt19937_between(&state->random, 0, 2) == 1;
-  int8_t x = from_right ? LAST : 0;
+  int16_t x = from_right ? LAST : 0;
   CellBreakout *g = &state->game.breakout;
   *g = (CellBreakout){.paddle_x = 4,
                       .ball_x = x,
@@ -44,11 +44,11 @@ static int step(CellMinatar *state, int action) {
   // at a side wall or the ceiling the ball slides for one step
   if (x < 0 || x > LAST) {
     x = x < 0 ? 0 : LAST;
-    g->dx = (int8_t)-g->dx;
+    g->dx = (int16_t)-g->dx;
   }
   if (y < 0) {
     y = 0;
-    g->dy = (int8_t)-g->dy;
+    g->dy = (int16_t)-g->dy;
   } else if (g->brick[y] >> x & 1) {
     // only the first of several bricks in a row of steps is struck; the ball passes the others
     brick_met = true;
@@ -57,24 +57,24 @@ static int step(CellMinatar *state, int action) {
       g->striking = true;
       g->brick[y] ^= (uint16_t)(1U << x);
       y = g->old_y;
-      g->dy = (int8_t)-g->dy;
+      g->dy = (int16_t)-g->dy;
     }
   } else if (y == LAST) {
     if (wall_is_empty(g)) build_wall(g);
     if (g->paddle_x == g->ball_x) {
-      g->dy = (int8_t)-g->dy;
+      g->dy = (int16_t)-g->dy;
       y = g->old_y;
     } else if (g->paddle_x == x) {
-      g->dx = (int8_t)-g->dx;
-      g->dy = (int8_t)-g->dy;
+      g->dx = (int16_t)-g->dx;
+      g->dy = (int16_t)-g->dy;
       y = g->old_y;
     } else {
       state->over = true;
     }
   }
   if (!brick_met) g->striking = false;
-  g->ball_x = (int8_t)x;
-  g->ball_y = (int8_t)y;
+  g->ball_x = (int16_t)x;
+  g->ball_y = (int16_t)y;
   return reward;
 }
 
@@ -88,13 +88,13 @@ static void draw(const CellMinatar *state, uint32_t *words) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellBreakout *g = &state->game.breakout;
-  g->paddle_x = (int8_t)cell_io_number(io, g->paddle_x, 0, LAST);
-  g->ball_x = (int8_t)cell_io_number(io, g->ball_x, 0, LAST);
-  g->ball_y = (int8_t)cell_io_number(io, g->ball_y, 0, state->over ? LAST : LAST - 1);
-  g->dx = (int8_t)cell_io_number(io, g->dx, -1, 1);
-  g->dy = (int8_t)cell_io_number(io, g->dy, -1, 1);
-  g->old_x = (int8_t)cell_io_number(io, g->old_x, 0, LAST);
-  g->old_y = (int8_t)cell_io_number(io, g->old_y, 0, LAST);
+  g->paddle_x = (int16_t)cell_io_number(io, g->paddle_x, 0, LAST);
+  g->ball_x = (int16_t)cell_io_number(io, g->ball_x, 0, LAST);
+  g->ball_y = (int16_t)cell_io_number(io, g->ball_y, 0, state->over ? LAST : LAST - 1);
+  g->dx = (int16_t)cell_io_number(io, g->dx, -1, 1);
+  g->dy = (int16_t)cell_io_number(io, g->dy, -1, 1);
+  g->old_x = (int16_t)cell_io_number(io, g->old_x, 0, LAST);
+  g->old_y = (int16_t)cell_io_number(io, g->old_y, 0, LAST);
   cell_io_grid(io, g->brick);
   g->striking = cell_io_number(io, g->striking, 0, 1);
 }

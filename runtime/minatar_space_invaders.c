@@ -44,7 +44,7 @@ static void move_aliens(CellMinatar *state) {
   g->move_wait = (int16_t)(aliens < g->move_cap ? aliens : g->move_cap);
   int edge = g->dir < 0 ? 1 : 1 << LAST;
   if (columns(g) & edge) {
-    g->dir = (int8_t)-g->dir;
+    g->dir = (int16_t)-g->dir;
     uint16_t lowest = g->alien[LAST];
     if (lowest) state->over = true;
     memmove(g->alien + 1, g->alien, LAST * sizeof *g->alien);
@@ -140,11 +140,11 @@ static int ramp_level(const CellMinatar *state) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellSpaceInvaders *g = &state->game.space_invaders;
-  g->px = (int8_t)cell_io_number(io, g->px, 0, LAST);
+  g->px = (int16_t)cell_io_number(io, g->px, 0, LAST);
   cell_io_grid(io, g->alien);
   cell_io_grid(io, g->up);
   cell_io_grid(io, g->down);
-  g->dir = (int8_t)cell_io_number(io, g->dir, -1, 1);
+  g->dir = (int16_t)cell_io_number(io, g->dir, -1, 1);
   g->move_cap = (int16_t)cell_io_number(io, g->move_cap, LOWEST_CAP, MOVE_CAP);
   g->move_wait = (int16_t)cell_io_number(io, g->move_wait, -1, MOVE_CAP);
   g->gun_wait = (int16_t)cell_io_number(io, g->gun_wait, 0, GUN_WAIT);

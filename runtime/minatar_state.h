@@ -23,7 +23,7 @@ typedef struct {
 } CellAsterix;
 
 typedef struct {
-  int8_t paddle_x, ball_x, ball_y, dx, dy, old_x, old_y;
+  int16_t paddle_x, ball_x, ball_y, dx, dy, old_x, old_y;
   bool striking;
   uint16_t brick[CELL_GRID];
 } CellBreakout;
@@ -55,8 +55,7 @@ typedef struct {
 } CellSeaquest;
 
 typedef struct {
-  int8_t px, dir;
-  int16_t move_cap, move_wait, gun_wait, shot_wait, ramp_level;
+  int16_t px, dir, move_cap, move_wait, gun_wait, shot_wait, ramp_level;
   uint16_t alien[CELL_GRID], up[CELL_GRID], down[CELL_GRID];
 } CellSpaceInvaders;
 
@@ -64,7 +63,7 @@ typedef struct {
 typedef struct {
   double sticky;
   bool ramping, over;
-  int8_t previous; /* full index of the action executed last; resets keep it */
+  int16_t previous; /* full index of the action executed last; resets keep it */
   union {
     CellAsterix asterix;
     CellBreakout breakout;

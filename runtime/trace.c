@@ -123,7 +123,7 @@ static void print_decimal(char text[32], double value) {
     snprintf(text, 32, "%.*g", digits, value);
     if (strtod(text, NULL) == value) break;
   }
-  if (!strpbrk(text, ".e")) strcat(text, ".0");
+  if (!strpbrk(text, ".e")) snprintf(text, 32, "%.1f", value);
 }
 
 static double setting(const CellTrace *trace, int index) {
@@ -226,6 +226,7 @@ static bool read_line(Reader *reader, int first, int *action) {
     return true;
   }
   int second = getc(reader->file);
+  if (second == '\r') second = getc(reader->file);
   if (first < '0' || first >= '0' + CELL_MINATAR_ACTIONS ||
       (second != ',' && second != '\n' && second != EOF)) {
     cell_error(reader->diag, NULL, CELL_NOWHERE,

@@ -38,10 +38,12 @@ static inline FILE *open_data(const char *name) {
   return file;
 }
 
-// splits a line at `separator` in place; returns the number of fields
+// splits a line at `separator` in place; returns the number of fields, the others are empty
 static inline int split(char *line, char separator, char **fields, int most) {
   int count = 0;
-  line[strcspn(line, "\r\n")] = '\0';
+  char *end = line + strcspn(line, "\r\n");
+  *end = '\0';
+  for (int i = 0; i < most; i++) fields[i] = end;
   while (count < most) {
     fields[count++] = line;
     line = strchr(line, separator);

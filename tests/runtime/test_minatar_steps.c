@@ -29,7 +29,7 @@ static void check(const CellEnvKind *kind, char **field, int line) {
   cell_minatar_state_write(kind, state, &text);
   assert_string_equal(text.data, field[3]);
 
-  state->previous = (int8_t)atoi(field[1]);
+  state->previous = (int16_t)atoi(field[1]);
   CellEnvStep step = cell_minatar_step(kind, state, atoi(field[2]));
   char got[128], expected[128];
   snprintf(got, sizeof got, "%.0f|%d|%016" PRIx64 "|", step.reward, step.terminated,
@@ -56,7 +56,7 @@ static void check_game(const char *game, int expected_cases) {
   int cases = 0;
   for (int number = 1; fgets(line, sizeof line, file); number++) {
     if (line[0] == '#' || strncmp(line, "seed|", 5) == 0) continue;
-    char *field[9] = {0};
+    char *field[9];
     assert_int_equal(split(line, '|', field, 9), 9);
     check(kind, field, number);
     cases++;

@@ -70,8 +70,8 @@ static void digests(void **unused) {
   int rows = 0;
   assert_non_null(fgets(line, sizeof line, file));
   for (; fgets(line, sizeof line, file); rows++) {
-    strcpy(expected, line);
-    char *field[9] = {0};
+    snprintf(expected, sizeof expected, "%s", line);
+    char *field[9];
     assert_int_equal(split(line, ',', field, 9), 9);
     double settings[CELL_MINATAR_SETTINGS] = {[CELL_MINATAR_STICKY] = strtod(field[2], NULL),
                                               [CELL_MINATAR_RAMPING] = strcmp(field[3], "on") == 0};
@@ -134,7 +134,7 @@ static void random_policy(void **unused) {
   assert_non_null(fgets(line, sizeof line, file));
   for (; fgets(line, sizeof line, file); rows++) {
     CellText got = {0};
-    char *expected[11] = {0}, *printed[11] = {0};
+    char *expected[11], *printed[11];
     assert_int_equal(split(line, ',', expected, 11), 11);
     play(&got, expected[0], strcmp(expected[1], "minimal") == 0,
          (uint32_t)strtoul(expected[2], NULL, 10), atoi(expected[3]));
