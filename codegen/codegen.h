@@ -53,35 +53,40 @@ void cell_engine_destroy(CellEngine *engine);
 bool cell_engine_run(CellEngine *engine, const char *program, CellDiag *diag);
 
 typedef struct {
-  void *data;       /* CPU: float, int32_t or uint32_t words; interpreters: double, one per entry, bits too */
-  int64_t count;    /* elements as stored; BITS on the CPU: words */
+  /* CPU: float, int32_t or uint32_t words; interpreters: double, one per entry, bits too */
+  void *data;
+  int64_t count; /* elements as stored; BITS on the CPU: words */
   CellDtype dtype;
-  int64_t bit_row;  /* BITS: entries a sample */
-  bool wide;        /* elements are doubles (interpreters) */
+  int64_t bit_row; /* BITS: entries a sample */
+  bool wide;       /* elements are doubles (interpreters) */
 } CellTensorData;
 /* The storage of a tensor, valid for the engine's life. program NULL: a state. false if there is none. */
-bool cell_engine_tensor(CellEngine *engine, const char *program, const char *name, CellTensorData *out);
+bool cell_engine_tensor(CellEngine *engine, const char *program, const char *name,
+                        CellTensorData *out);
 
 /* Conversions for people who are not in a hurry: canonical order, doubles, one per entry. */
-bool cell_engine_get(CellEngine *engine, const char *program, const char *name, double *out, int64_t count);
-bool cell_engine_set(CellEngine *engine, const char *program, const char *name, const double *in, int64_t count);
+bool cell_engine_get(CellEngine *engine, const char *program, const char *name, double *out,
+                     int64_t count);
+bool cell_engine_set(CellEngine *engine, const char *program, const char *name, const double *in,
+                     int64_t count);
 /* Whole parameters, joined from parts; prefix "params/", "target/", "moment1/", "moment2/", or "grad/"
  * (an output of `program`). count must be the product of param->shape. */
-bool cell_engine_param_get(CellEngine *engine, const char *program, const char *prefix, const CellParam *param,
-                           double *out, int64_t count);
-bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellParam *param, const double *in,
-                           int64_t count);
+bool cell_engine_param_get(CellEngine *engine, const char *program, const char *prefix,
+                           const CellParam *param, double *out, int64_t count);
+bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellParam *param,
+                           const double *in, int64_t count);
 
 /* For bench: seconds that each launch of the last run took; count = launches of that program. */
 int cell_engine_times(const CellEngine *engine, const double **seconds);
 
 /* Text of a stage for one program: "llvm" or "asm". Appends to out; false with a record in diag. */
-bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options, CellText *out,
-               CellDiag *diag);
+bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
+               CellText *out, CellDiag *diag);
 
 /* ---- the provider line: what codegen/llvm_*.c exports from the module cellc opens at first use ---- */
 
-typedef void (*CellKernelFunction)(void *const *buffers, int64_t first, int64_t last, void *scratch);
+typedef void (*CellKernelFunction)(void *const *buffers, int64_t first, int64_t last,
+                                   void *scratch);
 
 typedef struct CellJit CellJit;
 typedef struct {
@@ -90,7 +95,8 @@ typedef struct {
    * scratch it needs for each kernel (blocking, packing) beyond kernel->scratch_bytes is added to
    * scratch_bytes[i]; it starts at kernel->scratch_bytes, 64-byte aligned. NULL + message on failure. */
   CellJit *(*compile)(CellKernel *const *kernels, int count, CellIsa isa, const char *cache_dir,
-                      CellKernelFunction *functions, int64_t *scratch_bytes, char *message, size_t size);
+                      CellKernelFunction *functions, int64_t *scratch_bytes, char *message,
+                      size_t size);
   void (*destroy)(CellJit *jit);
   bool (*emit)(CellKernel *const *kernels, int count, CellIsa isa, const char *stage, CellText *out,
                char *message, size_t size);

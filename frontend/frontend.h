@@ -28,7 +28,12 @@
 
 #include "ir/ir.h"
 
-typedef enum { CELL_ACTION_AUTO, CELL_ACTION_ONEHOT, CELL_ACTION_BITS, CELL_ACTION_REAL } CellActionCode;
+typedef enum {
+  CELL_ACTION_AUTO,
+  CELL_ACTION_ONEHOT,
+  CELL_ACTION_BITS,
+  CELL_ACTION_REAL
+} CellActionCode;
 
 /* What the environment says of itself (or --obs and --actions). */
 typedef struct {
@@ -37,7 +42,7 @@ typedef struct {
   bool obs_bits; /* entries are 0 or 1 */
   CellActionCode code;
   int32_t actions; /* number of actions; code BITS: a power of two */
-  bool assumed; /* nothing was given: [10, 10, 4] and 6 actions; check says so */
+  bool assumed;    /* nothing was given: [10, 10, 4] and 6 actions; check says so */
 } CellShapes;
 
 /* Every number a run depends on (language.md section 6); docs/language.md has units and defaults. */
@@ -45,14 +50,15 @@ typedef struct {
   int64_t steps, warmup, every, target_every, replay; /* environment steps; replay in transitions */
   int32_t batch, context, n_step;
   double context_alpha, target_tau;
-  double epsilon_from, epsilon_to, epsilon_over; /* ramp over a fraction of steps after the warm-up */
+  /* ramp over a fraction of steps after the warm-up */
+  double epsilon_from, epsilon_to, epsilon_over;
   CellOptimizer optimizer;
   CellActionCode action;
   /* the four switches of compat = arq2026 | fixed */
-  bool init_shared;         /* draws ignore the cell's name */
-  bool advance_on_random;   /* the carried state advances on exploring steps too */
-  bool episode_terminated;  /* contexts cross time limits: only `terminated` starts an episode */
-  int64_t env_seed;         /* -1: from the run's seed */
+  bool init_shared;        /* draws ignore the cell's name */
+  bool advance_on_random;  /* the carried state advances on exploring steps too */
+  bool episode_terminated; /* contexts cross time limits: only `terminated` starts an episode */
+  int64_t env_seed;        /* -1: from the run's seed */
 } CellTrain;
 
 /* A resolved setting and where its value came from, for run.json and `info`. */
@@ -71,13 +77,14 @@ typedef struct {
 } CellCarry;
 
 typedef struct {
-  const char *variant;        /* NULL: none */
-  const char *const *sets;    /* "path=value" or "@FILE" */
+  const char *variant;     /* NULL: none */
+  const char *const *sets; /* "path=value" or "@FILE" */
   int set_count;
 } CellSpecOptions;
 
 /* Parses and resolves source number `source` of diag. NULL if there were errors (all are in diag). */
-CellSpec *cell_spec_load(CellArena *arena, CellDiag *diag, int source, const CellSpecOptions *options);
+CellSpec *cell_spec_load(CellArena *arena, CellDiag *diag, int source,
+                         const CellSpecOptions *options);
 const char *cell_spec_name(const CellSpec *spec);
 const CellTrain *cell_spec_train(const CellSpec *spec);
 /* Variant names of the file, for --variant all and messages. */
@@ -85,7 +92,7 @@ int cell_spec_variants(const CellSpec *spec, const char *const **names);
 int cell_spec_settings(const CellSpec *spec, const CellResolved **settings);
 
 typedef struct {
-  int32_t act_batch;    /* environments of act; 0: no act program */
+  int32_t act_batch; /* environments of act; 0: no act program */
   bool update, sync;
   const char *const *inspect; /* wanted outputs of inspect; NULL: no inspect program */
   int inspect_count;
@@ -93,8 +100,8 @@ typedef struct {
 
 /* Checks the network for these shapes and makes its programs. NULL on errors (all are in diag).
  * Locations of errors inside a cell name the first instance. */
-CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes, const CellBuildOptions *options,
-                            CellDiag *diag);
+CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes,
+                            const CellBuildOptions *options, CellDiag *diag);
 /* After a build: the carries of act, in order; the cells with a goodness, bottom to top. */
 int cell_spec_carries(const CellSpec *spec, const CellCarry **carries);
 int cell_spec_cells(const CellSpec *spec, const char *const **cells);

@@ -61,9 +61,9 @@ typedef enum { CELL_SUM, CELL_REDUCE_MAX, CELL_ARGMAX } CellReduce;
 /* One row of the op table (ops.c), made from ops.def. */
 typedef struct {
   const char *name, *sentence;
-  int arity;      /* -1: any */
-  bool scalar;    /* elementwise */
-  int flops;      /* of one entry, elementwise ops only */
+  int arity;   /* -1: any */
+  bool scalar; /* elementwise */
+  int flops;   /* of one entry, elementwise ops only */
 } CellOpInfo;
 extern const CellOpInfo cell_op_info[CELL_OP_COUNT];
 
@@ -85,18 +85,18 @@ typedef struct {
   const CellValue *args;
   CellSpan span; /* where in the source it comes from */
   /* attributes; unused ones are zero, so that nodes compare by content */
-  const char *name;                  /* INPUT */
-  double number;                     /* CONST */
-  CellReduce reduce;                 /* REDUCE */
-  uint8_t dims;                      /* REDUCE: mask of the dimensions that go */
-  uint32_t over;                     /* REDUCE, CONTRACT: mask of the axes that go; SCAN: its axis */
+  const char *name;  /* INPUT */
+  double number;     /* CONST */
+  CellReduce reduce; /* REDUCE */
+  uint8_t dims;      /* REDUCE: mask of the dimensions that go */
+  uint32_t over;     /* REDUCE, CONTRACT: mask of the axes that go; SCAN: its axis */
   char labels[3][CELL_MAX_RANK + 1]; /* CONTRACT: letters of a's, b's and the result's dimensions */
-  int8_t dim;                        /* TAKE, SLICE, PAD, CONCAT: the dimension; TAKE: -1 = an axis */
-  int8_t axis;                       /* TAKE (dim = -1), AXIS_INDEX: the axis */
-  int8_t map[CELL_MAX_RANK];         /* TRANSPOSE: result dim i is operand dim map[i]; BROADCAST */
-  int32_t begin, end;                /* SLICE: range; PAD: zeros before, after; RESULT: begin = which */
-  CellGraph *body;                   /* SCAN */
-  int carry_count;                   /* SCAN: args are carries, then per-step inputs */
+  int8_t dim;                /* TAKE, SLICE, PAD, CONCAT: the dimension; TAKE: -1 = an axis */
+  int8_t axis;               /* TAKE (dim = -1), AXIS_INDEX: the axis */
+  int8_t map[CELL_MAX_RANK]; /* TRANSPOSE: result dim i is operand dim map[i]; BROADCAST */
+  int32_t begin, end;        /* SLICE: range; PAD: zeros before, after; RESULT: begin = which */
+  CellGraph *body;           /* SCAN */
+  int carry_count;           /* SCAN: args are carries, then per-step inputs */
 } CellNode;
 
 typedef struct {
@@ -108,8 +108,9 @@ typedef struct {
 typedef enum { CELL_ADAM, CELL_RMSPROP, CELL_SGD } CellOptimizerKind;
 typedef struct {
   CellOptimizerKind kind;
-  double lr, b1, b2, eps, clip; /* clip: largest global gradient norm, 0 = none; b1: momentum of sgd */
-  double decay;                 /* rmsprop */
+  double lr, b1, b2, eps; /* b1: momentum of sgd */
+  double clip;            /* largest global gradient norm, 0 = none */
+  double decay;           /* rmsprop */
 } CellOptimizer;
 
 /* "minimize loss over group": consumed by the gradient pass. */
@@ -140,7 +141,7 @@ struct CellGraph {
    * output that begins with it. */
   const char *const *wanted;
   int wanted_count;
-  CellSpan span; /* given to the nodes made next */
+  CellSpan span;   /* given to the nodes made next */
   void *numbering; /* hash table of the builder; private */
 };
 
@@ -156,12 +157,12 @@ static inline const CellNode *cell_node(const CellGraph *g, CellValue v) {
 void cell_output(CellGraph *g, const char *name, CellValue v);
 CellValue cell_find_output(const CellGraph *g, const char *name); /* CELL_NONE if there is none */
 CellValue cell_find_input(const CellGraph *g, const char *name);
-int64_t cell_count(const CellGraph *g, CellValue v);   /* entries of one sample */
+int64_t cell_count(const CellGraph *g, CellValue v);    /* entries of one sample */
 int64_t cell_extent(const CellGraph *g, uint32_t axes); /* product of the extents */
 bool cell_is_const(const CellGraph *g, CellValue v, double number);
 
-CellValue cell_input(CellGraph *g, const char *name, CellDtype dtype, int rank, const int32_t *shape,
-                     uint32_t axes);
+CellValue cell_input(CellGraph *g, const char *name, CellDtype dtype, int rank,
+                     const int32_t *shape, uint32_t axes);
 CellValue cell_const(CellGraph *g, double number);
 CellValue cell_range(CellGraph *g, int32_t n);
 CellValue cell_axis_index(CellGraph *g, int axis);
@@ -183,12 +184,13 @@ CellValue cell_slice(CellGraph *g, CellValue a, int dim, int32_t begin, int32_t 
 CellValue cell_pad(CellGraph *g, CellValue a, int dim, int32_t before, int32_t after);
 CellValue cell_concat(CellGraph *g, int count, const CellValue *args, int dim);
 /* Result has the given shape; dimension i of a becomes dimension map[i] (ascending) and has its size or 1. */
-CellValue cell_broadcast(CellGraph *g, CellValue a, int rank, const int32_t *shape, const int8_t *map);
+CellValue cell_broadcast(CellGraph *g, CellValue a, int rank, const int32_t *shape,
+                         const int8_t *map);
 CellValue cell_stop_gradient(CellGraph *g, CellValue a);
 /* body: inputs "carry0".., "step0".. (as cell_input; a step input has the outer axes less `axis`),
  * outputs "carry0"..; it may also read named INPUT state (params/...), under their own names. */
-CellValue cell_scan(CellGraph *g, int axis, CellGraph *body, int carry_count, const CellValue *carries,
-                    int input_count, const CellValue *inputs);
+CellValue cell_scan(CellGraph *g, int axis, CellGraph *body, int carry_count,
+                    const CellValue *carries, int input_count, const CellValue *inputs);
 CellValue cell_result(CellGraph *g, CellValue scan, int which);
 /* Rebuilds node `n` of another graph (same axes) in g, with its operands replaced by `args`. */
 CellValue cell_rebuild(CellGraph *g, const CellNode *n, const CellValue *args);
@@ -206,8 +208,9 @@ CellGraph *cell_rewrite(const CellGraph *g, CellReplace replace, void *context);
 
 /* ---- text (print.c, parse_ir.c), verifier (verify.c), evaluator (eval.c) ---- */
 
-void cell_print(const CellGraph *g, const CellDiag *sources, CellText *out); /* sources may be NULL */
-CellGraph *cell_parse_ir(CellArena *arena, CellDiag *diag, int source);      /* NULL on errors */
+/* sources may be NULL */
+void cell_print(const CellGraph *g, const CellDiag *sources, CellText *out);
+CellGraph *cell_parse_ir(CellArena *arena, CellDiag *diag, int source); /* NULL on errors */
 
 /* Checks shapes, axes, order, labels, scan bodies, outputs. All violations are written to `out`
  * as the printed graph with "^ error" lines; returns whether there were none. */
@@ -227,8 +230,13 @@ bool cell_eval(const CellGraph *g, const CellTensor *inputs, int input_count, Ce
 /* ---- modules: all programs of one network, and its parameters ---- */
 
 typedef enum {
-  CELL_INIT_ZEROS, CELL_INIT_ONES, CELL_INIT_LECUN, CELL_INIT_TORCH, CELL_INIT_ORTHOGONAL,
-  CELL_INIT_NORMAL, CELL_INIT_UNIFORM
+  CELL_INIT_ZEROS,
+  CELL_INIT_ONES,
+  CELL_INIT_LECUN,
+  CELL_INIT_TORCH,
+  CELL_INIT_ORTHOGONAL,
+  CELL_INIT_NORMAL,
+  CELL_INIT_UNIFORM
 } CellInitKind;
 
 typedef struct {
@@ -285,7 +293,8 @@ typedef struct {
   const char *const *disabled;
   int disabled_count;
   const char *stop_after; /* NULL: run all */
-  void (*after)(const CellPass *pass, const CellModule *m, void *context); /* --print-after; may be NULL */
+  /* --print-after; may be NULL */
+  void (*after)(const CellPass *pass, const CellModule *m, void *context);
   void *context;
   bool verify; /* verify every graph after every pass */
 } CellPassOptions;

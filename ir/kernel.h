@@ -52,8 +52,15 @@ typedef struct {
 } CellAffine;
 
 typedef enum {
-  CELL_K_LOOP, CELL_K_CONST, CELL_K_VAR, CELL_K_LOAD, CELL_K_LET, CELL_K_ACC, CELL_K_UPDATE,
-  CELL_K_STORE, CELL_K_CONTRACT
+  CELL_K_LOOP,
+  CELL_K_CONST,
+  CELL_K_VAR,
+  CELL_K_LOAD,
+  CELL_K_LET,
+  CELL_K_ACC,
+  CELL_K_UPDATE,
+  CELL_K_STORE,
+  CELL_K_CONTRACT
 } CellStmtKind;
 typedef enum { CELL_LOOP_SERIAL, CELL_LOOP_UNROLL, CELL_LOOP_LANES } CellLoopKind;
 
@@ -74,15 +81,15 @@ typedef struct CellStmt CellStmt;
 struct CellStmt {
   CellStmtKind kind;
   CellStmt *next;
-  int value;       /* CONST, VAR, LOAD, LET, ACC: the value number it gives; UPDATE: the ACC's */
-  CellDtype dtype; /* of that value: CELL_F or CELL_I */
-  CellOp op;       /* LET: a scalar op */
-  int args[3];     /* LET: value numbers; STORE, UPDATE: args[0] */
-  double number;   /* CONST */
-  CellReduce reduce;  /* ACC, UPDATE */
+  int value;         /* CONST, VAR, LOAD, LET, ACC: the value number it gives; UPDATE: the ACC's */
+  CellDtype dtype;   /* of that value: CELL_F or CELL_I */
+  CellOp op;         /* LET: a scalar op */
+  int args[3];       /* LET: value numbers; STORE, UPDATE: args[0] */
+  double number;     /* CONST */
+  CellReduce reduce; /* ACC, UPDATE */
   CellBufferRef buffer; /* LOAD, STORE */
-  CellAffine index;   /* LOAD, STORE: element; VAR: the value; UPDATE of argmax: the index */
-  bool add;           /* STORE, CONTRACT */
+  CellAffine index;     /* LOAD, STORE: element; VAR: the value; UPDATE of argmax: the index */
+  bool add;             /* STORE, CONTRACT */
   /* LOOP */
   CellLoopKind loop;
   int var;
@@ -100,8 +107,8 @@ struct CellStmt {
 
 typedef struct {
   CellDtype dtype;
-  int64_t count;  /* elements; BITS are not allowed in scratch */
-  int64_t offset; /* bytes from the start of a thread's scratch, 64-byte aligned (buffers pass) */
+  int64_t count;    /* elements; BITS are not allowed in scratch */
+  int64_t offset;   /* bytes from the start of a thread's scratch, 64-byte aligned (buffers pass) */
   const char *name; /* what it holds, for info */
 } CellScratch;
 
@@ -131,11 +138,11 @@ typedef struct {
   const char *name; /* the tensor's name; TEMP: "%12 l1/z1" for people */
   CellBufferKind kind;
   CellDtype dtype;
-  int64_t count;    /* elements; BITS: 32-bit words */
-  int64_t bit_row;  /* BITS: entries of one sample; a sample takes (bit_row + 31) / 32 words */
-  int64_t offset;   /* bytes in the arena, 64-byte aligned; every buffer has one */
-  int program;      /* INPUT, OUTPUT, TEMP: whose; -1: STATE */
-  int first, last;  /* TEMP: launches between which it lives */
+  int64_t count;   /* elements; BITS: 32-bit words */
+  int64_t bit_row; /* BITS: entries of one sample; a sample takes (bit_row + 31) / 32 words */
+  int64_t offset;  /* bytes in the arena, 64-byte aligned; every buffer has one */
+  int program;     /* INPUT, OUTPUT, TEMP: whose; -1: STATE */
+  int first, last; /* TEMP: launches between which it lives */
 } CellBuffer;
 
 typedef struct {
@@ -173,12 +180,12 @@ bool cell_is_state(const CellModule *m, const char *name);
 
 /* What the kernels pass asks of a machine; the back end fills it (codegen.h). */
 typedef struct {
-  int lanes;             /* floats a vector */
+  int lanes; /* floats a vector */
   int64_t l1_bytes, l2_bytes, l3_bytes;
-  double flops_per_cycle;  /* of one core: 2 * lanes * fma units */
+  double flops_per_cycle;                            /* of one core: 2 * lanes * fma units */
   double l2_bytes_per_cycle, memory_bytes_per_cycle; /* of one core */
-  double special_cost;     /* vector operations that a tanh or exp stands for */
-  int tasks_wanted;        /* a kernel with less work to share should still have this many tasks */
+  double special_cost; /* vector operations that a tanh or exp stands for */
+  int tasks_wanted;    /* a kernel with less work to share should still have this many tasks */
 } CellTarget;
 
 typedef struct {
