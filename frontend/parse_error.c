@@ -84,6 +84,11 @@ static const CellOpen *innermost_brace(const CellParser *parser) {
   return NULL;
 }
 
+/* false at the beginning, where there is no token to say "after" of */
+static bool has_before(const CellParser *parser) {
+  return parser->before_span.end > parser->before_span.begin;
+}
+
 /* ---- brackets ---- */
 
 /* a statement, a `}` or another closing bracket stands where `(` or `[` is still open */
@@ -95,8 +100,9 @@ static bool unclosed_bracket(CellParser *parser, const CellExpected *expected) {
   if (!open || open->bracket == '{' || expected->expression) return false;
   if (is_closer(expected->found)) {
     if (expected->found == closer_of(open->bracket)) return false;
-  } else if (expected->found != CELL_T_BIND && expected->found != CELL_T_YYEOF &&
-             class != CELL_WORD_FILE && class != CELL_WORD_STATEMENT) {
+  } else if (expected->found != '{' && expected->found != CELL_T_BIND &&
+             expected->found != CELL_T_YYEOF && class != CELL_WORD_FILE &&
+             class != CELL_WORD_STATEMENT) {
     return false;
   }
   record = cell_parse_fail(parser, "E0103", expected->span, "expected `%c` before %s",
@@ -131,22 +137,19 @@ static bool unclosed_block(CellParser *parser, const CellExpected *expected) {
 
 /* ---- names ---- */
 
+/* `network train`, `cell stack(a)`: a reserved word on the line where a name is due */
 static bool reserved_name(CellParser *parser, const CellExpected *expected) {
   CellSpan word = expected->span;
   bool only_bind = expected->count == 1 && expected->bind;
   CellRecord *record;
 
-  if (expected->found == '=' && is_reserved(parser->before_token)) {
-    word = parser->before_span;
-  } else if (!is_reserved(expected->found) || expected->expression ||
-             !(expected->name || only_bind)) {
+  if (!is_reserved(expected->found) || expected->expression || !(expected->name || only_bind))
     return false;
-  }
+  if (cell_starts_line(parser, word.begin)) return false;
   record =
       cell_parse_fail(parser, "E0105", word, "`%s` is a reserved word and cannot be a name here",
                       cell_parse_excerpt(parser, word));
-  cell_help(parser->diag, record,
-            "it may name an argument or a port, and follow a dot; choose another name here");
+  cell_help(parser->diag, record, CELL_RESERVED_HELP);
   return true;
 }
 
@@ -183,7 +186,7 @@ static bool misspelt_word(CellParser *parser, const CellExpected *expected) {
   return true;
 }
 
-/* `below = obs` between links, `x: 3` between statements */
+/* `below = obs` between links, `batch 32` between settings, `x: 3` between statements */
 static bool link_or_bind(CellParser *parser, const CellExpected *expected) {
   const char *text = cell_parse_excerpt(parser, expected->span);
   CellRecord *record;
@@ -191,6 +194,11 @@ static bool link_or_bind(CellParser *parser, const CellExpected *expected) {
   if (expected->port && expected->found == CELL_T_BIND) {
     record = cell_parse_fail(parser, "E0107", expected->span, "a link is written with a colon");
     cell_help(parser->diag, record, "write %s: value", text);
+    return true;
+  }
+  if (expected->bind && expected->found == CELL_T_NAME && parser->settings && !expected->item &&
+      !expected->operators) {
+    cell_parse_fail(parser, "E0107", expected->span, "a setting is written path = value");
     return true;
   }
   if (expected->bind && expected->found == CELL_T_PORT) {
@@ -241,16 +249,23 @@ static bool comparison_chain(CellParser *parser, const CellExpected *expected) {
   return true;
 }
 
+/* where something is missing at the end of a line, the line is shown, not the next one */
+static CellSpan missing_at(const CellParser *parser, const CellExpected *expected) {
+  bool next_line = has_before(parser) && cell_starts_line(parser, expected->span.begin);
+
+  return next_line || expected->found == CELL_T_YYEOF ? parser->before_span : expected->span;
+}
+
 static bool missing_expression(CellParser *parser, const CellExpected *expected) {
   const CellOpen *open = innermost(parser);
-  CellSpan before = parser->before_span;
+  CellSpan at = missing_at(parser, expected);
   CellRecord *record;
 
   if (!expected->expression || expected->operators) return false;
-  if (parser->before_token > 0)
-    record = cell_parse_fail(parser, "E0102", expected->span,
-                             "expected an expression after `%s`, found %s",
-                             cell_parse_excerpt(parser, before), found_text(parser, expected));
+  if (has_before(parser))
+    record = cell_parse_fail(parser, "E0102", at, "expected an expression after `%s`, found %s",
+                             cell_parse_excerpt(parser, parser->before_span),
+                             found_text(parser, expected));
   else
     record = cell_parse_fail(parser, "E0102", expected->span, "expected an expression, found %s",
                              found_text(parser, expected));
@@ -279,37 +294,40 @@ static bool after_expression(CellParser *parser, const CellExpected *expected) {
     cell_help(parser->diag, record, "equality is tested by `==`");
   else if (expected->found == '{' && !expected->close)
     cell_help(parser->diag, record, "braces follow cells of the stack, `for` and `if ... then`");
+  else if (open && open->bracket != '{' && expected->found == ',')
+    cell_help(parser->diag, record, "a list stands in brackets: [a, b]");
   else if (open && open->bracket != '{')
     cell_help(parser->diag, record, "arguments and entries are separated by commas");
   else if (expected->statement || expected->bind)
     cell_help(parser->diag, record, "a statement starts with `name =` or a reserved word");
+  else if (expected->item)
+    cell_help(parser->diag, record, "an item of a file starts with a word like `param` or `cell`");
   return true;
 }
 
 /* ---- the rest ---- */
 
 static void general(CellParser *parser, const CellExpected *expected) {
-  const char *list = NULL;
+  const char *found = found_text(parser, expected);
+  const char *list = expected->names[0];
 
-  if (expected->item)
-    list = "an item such as `cell` or `train`";
-  else if (expected->statement)
-    list = "a statement or `}`";
-  else if (expected->bind && expected->close)
-    list = "`name =` or `}`";
-  for (int i = 0; !list && i < expected->count && expected->count < 5; i++) {
-    const char *so_far = expected->names[0];
-
-    for (int k = 1; k < expected->count; k++)
-      so_far = cell_arena_printf(parser->arena, "%s%s%s", so_far,
-                                 k == expected->count - 1 ? " or " : ", ", expected->names[k]);
-    list = so_far;
+  if (expected->item || expected->statement || (expected->bind && expected->close)) {
+    cell_parse_fail(parser, "E0101", expected->span, "expected %s, found %s",
+                    expected->item        ? "an item such as `cell` or `train`"
+                    : expected->statement ? "a statement or `}`"
+                                          : "`name =` or `}`",
+                    found);
+    return;
   }
-  if (list)
-    cell_parse_fail(parser, "E0101", expected->span, "expected %s, found %s", list,
-                    found_text(parser, expected));
-  else
-    cell_parse_fail(parser, "E0101", expected->span, "unexpected %s", found_text(parser, expected));
+  if (expected->count == 0 || expected->count > 4 || !has_before(parser)) {
+    cell_parse_fail(parser, "E0101", expected->span, "unexpected %s", found);
+    return;
+  }
+  for (int i = 1; i < expected->count; i++)
+    list = cell_arena_printf(parser->arena, "%s%s%s", list,
+                             i == expected->count - 1 ? " or " : ", ", expected->names[i]);
+  cell_parse_fail(parser, "E0101", missing_at(parser, expected), "expected %s after `%s`, found %s",
+                  list, cell_parse_excerpt(parser, parser->before_span), found);
 }
 
 void cell_parser_syntax_error(CellParser *parser, const CellExpected *expected) {
@@ -321,7 +339,7 @@ void cell_parser_syntax_error(CellParser *parser, const CellExpected *expected) 
 
   // the end is shown behind the last token, not on an empty line below it
   if (at.found == CELL_T_YYEOF)
-    at.span.begin = at.span.end = parser->before_token > 0 ? parser->before_span.end : 0;
+    at.span.begin = at.span.end = has_before(parser) ? parser->before_span.end : 0;
 
   if (unclosed_bracket(parser, &at) || unopened_bracket(parser, &at) ||
       unclosed_block(parser, &at) || reserved_name(parser, &at) || dotted_name(parser, &at) ||

@@ -69,7 +69,7 @@ struct CellParser {
   /* scanner with brackets */
   CellOpen open[CELL_MAX_NESTING];
   int depth;    /* brackets open in the text */
-  int before;   /* the same before the last token closed any */
+  int before;   /* the same before the last token, which is what messages mean */
   int previous; /* last token given out, and where */
   CellSpan previous_span;
   int before_token; /* the token before that one, which messages mean by "after" */
@@ -84,6 +84,7 @@ struct CellParser {
   int held;
   CELL_PARSER_STYPE held_value;
   CellSpan held_span;
+  bool skipping;        /* between an error and the place where the parser goes on */
   int32_t recovered_at; /* where the parser last went on, -1 at first */
 
   /* results */
@@ -127,6 +128,9 @@ typedef struct {
 } CellExpected;
 
 void cell_parser_syntax_error(CellParser *parser, const CellExpected *expected);
+
+#define CELL_RESERVED_HELP                                                                         \
+  "it may name an argument or a port, and follow a dot; choose another name here"
 
 /* Adds an error unless a limit was passed; marks the tree as broken. Never NULL. */
 CellRecord *cell_parse_fail(CellParser *parser, const char *code, CellSpan span, const char *format,

@@ -70,7 +70,7 @@ static void cell_parser_error(const CellSpan *span, CellParser *parser, const ch
 
 %token YYEOF 0 "the end of the file"
 %token <name> NAME "a name" STRING "a string"
-%token <name> BIND "name =" PORT "port:"
+%token <name> BIND "`name =`" PORT "`port: value`"
 %token NUMBER "a number"
 %token NETWORK "`network`" PARAM "`param`" IMPORT "`import`" DEF "`def`" CELL "`cell`"
 %token STACK "`stack`" POLICY "`policy`" LEARN "`learn`" RULE "`rule`" TRAIN "`train`"

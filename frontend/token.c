@@ -69,8 +69,10 @@ static int32_t skip_word(const CellParser *parser, int32_t at) {
   return at;
 }
 
-/* true at `=` but not at `==`; the text is terminated, so one byte more can be read */
+/* true at `=` but not at `==`, and at the `:=` of other languages, which the scanner then refuses;
+ * the text is terminated, so one byte more can be read */
 static bool is_bind_sign(const CellParser *parser, int32_t at) {
+  if (parser->text[at] == ':') return parser->text[at + 1] == '=';
   return parser->text[at] == '=' && parser->text[at + 1] != '=';
 }
 
@@ -92,6 +94,10 @@ static bool starts_binding(const CellParser *parser, int32_t at, bool *dotted) {
 bool cell_starts_line(const CellParser *parser, int32_t at) {
   while (at > 0 && (parser->text[at - 1] == ' ' || parser->text[at - 1] == '\t')) at--;
   return at == 0 || parser->text[at - 1] == '\n' || parser->text[at - 1] == '\r';
+}
+
+static bool at_margin(const CellParser *parser, int32_t at) {
+  return at == 0 || parser->text[at - 1] == '\n';
 }
 
 CellSpan cell_span_join(CellSpan first, CellSpan last) {
@@ -131,7 +137,8 @@ static bool wants_operand(int token) {
   case CELL_T_GOODNESS:
   case CELL_T_LOSS:
   case CELL_T_ACT:
-  case CELL_T_MINIMIZE: return true;
+  case CELL_T_MINIMIZE:
+  case CELL_T_START_EXPRESSION: return true;
   default: return false;
   }
 }
@@ -156,7 +163,7 @@ static bool can_be_operand(const CellParser *parser, int token, int32_t at) {
   return true;
 }
 
-static int classify(const CellParser *parser, const CellName *name, CellSpan span) {
+static int classify(CellParser *parser, const CellName *name, CellSpan span) {
   int word = word_token(name->text, strlen(name->text));
   bool reserved = word != CELL_T_NAME;
   int previous = parser->previous;
@@ -164,7 +171,10 @@ static int classify(const CellParser *parser, const CellName *name, CellSpan spa
   bool dotted;
   bool binding;
 
-  if (previous == '.') return CELL_T_NAME;
+  // any word may follow a dot, unless a new item starts at the margin: then the dot was a mistake
+  if (previous == '.')
+    return cell_word_class(word) == CELL_WORD_FILE && at_margin(parser, span.begin) ? word
+                                                                                    : CELL_T_NAME;
   binding = starts_binding(parser, span.end, &dotted);
   if (inner) {
     if (binding && !dotted && (previous == '(' || previous == ',')) return CELL_T_NAME;
@@ -175,10 +185,17 @@ static int classify(const CellParser *parser, const CellName *name, CellSpan spa
   } else {
     int32_t next = skip_space(parser, span.end);
 
-    if (parser->text[next] == ':' && !wants_operand(previous)) return CELL_T_PORT;
-    if (parser->text[next] == ':' && previous == ',') return CELL_T_PORT;
+    if (parser->text[next] == ':' && parser->text[next + 1] != '=' &&
+        (!wants_operand(previous) || previous == ','))
+      return CELL_T_PORT;
     if (binding && (!reserved || dotted || parser->settings || previous == CELL_T_RECORD))
       return CELL_T_BIND;
+    if (binding) {
+      CellRecord *record = cell_parse_fail(
+          parser, "E0105", span, "`%s` is a reserved word and cannot be bound", name->text);
+      cell_help(parser->diag, record, CELL_RESERVED_HELP);
+      return CELL_T_BAD;
+    }
   }
   if (!reserved) return CELL_T_NAME;
   if (cell_word_class(word) != CELL_WORD_OPERAND && wants_operand(previous) &&
@@ -197,6 +214,10 @@ static int braces(const CellParser *parser) {
 }
 
 static void open_bracket(CellParser *parser, char bracket, CellSpan span) {
+  if (parser->depth == CELL_MAX_NESTING && parser->skipping) {
+    parser->stop = true;
+    return;
+  }
   if (parser->depth == CELL_MAX_NESTING) {
     CellRecord *record = cell_parse_stop(parser, "E0111", span,
                                          "brackets are nested more than %d deep", CELL_MAX_NESTING);
@@ -222,6 +243,7 @@ static void close_bracket(CellParser *parser, char bracket) {
 static int next_token(CELL_PARSER_STYPE *value, CellSpan *span, CellParser *parser) {
   int token = cell_raw_lex(value, span, parser, parser->scanner);
 
+  parser->before = parser->depth;
   if (token == CELL_T_NAME) token = classify(parser, &value->name, *span);
   if (token == '(' || token == '[' || token == '{') open_bracket(parser, (char)token, *span);
   if (parser->stop) token = CELL_T_YYEOF;
@@ -239,6 +261,8 @@ int cell_parser_lex(CELL_PARSER_STYPE *value, CellSpan *span, CellParser *parser
     token = parser->start;
     parser->start = 0;
     *span = (CellSpan){parser->source, 0, 0};
+    parser->previous = token;
+    parser->previous_span = *span;
     return token;
   }
 
@@ -256,8 +280,6 @@ int cell_parser_lex(CELL_PARSER_STYPE *value, CellSpan *span, CellParser *parser
   } else {
     token = next_token(value, span, parser);
 
-    // messages want to see what was open before
-    parser->before = parser->depth;
     if (token == ')' || token == ']' || token == '}') close_bracket(parser, (char)token);
   }
   parser->before_token = parser->previous;
@@ -275,10 +297,11 @@ static void drop_inner(CellParser *parser) {
 }
 
 int cell_parser_recover(CellParser *parser, int token, CELL_PARSER_STYPE *value, CellSpan *span) {
+  parser->skipping = true;
   for (bool first = true;; first = false) {
     bool fresh = span->begin != parser->recovered_at;
     bool line = cell_starts_line(parser, span->begin);
-    bool margin = span->begin == 0 || parser->text[span->begin - 1] == '\n';
+    bool margin = at_margin(parser, span->begin);
     CellWordClass class = cell_word_class(token);
     int depth = braces(parser);
     bool item = class == CELL_WORD_FILE && fresh && (margin || (line && (first || depth == 0)));
@@ -287,6 +310,7 @@ int cell_parser_recover(CellParser *parser, int token, CELL_PARSER_STYPE *value,
     if (token == CELL_T_YYEOF || item) {
       parser->depth = 0;
       parser->recovered_at = span->begin;
+      parser->skipping = false;
       if (parser->blocks == 0) return token;
       parser->closers = parser->blocks - 1;
       parser->holding = true;
@@ -299,12 +323,14 @@ int cell_parser_recover(CellParser *parser, int token, CELL_PARSER_STYPE *value,
     // the end of the innermost block, or a statement of it on a line of its own
     if (parser->blocks > 0 && token == '}' && depth < parser->blocks) break;
     if (line && fresh && depth == parser->blocks && (parser->blocks > 0 || parser->settings) &&
-        (token == CELL_T_BIND || token == CELL_T_PORT || class == CELL_WORD_STATEMENT)) {
+        (token == CELL_T_BIND || token == CELL_T_PORT || class == CELL_WORD_STATEMENT ||
+         (token == CELL_T_IF && !wants_operand(parser->before_token)))) {
       drop_inner(parser);
       break;
     }
     token = cell_parser_lex(value, span, parser);
   }
   parser->recovered_at = span->begin;
+  parser->skipping = false;
   return token;
 }
