@@ -16,6 +16,8 @@
 
 /* ---- loops ---- */
 
+enum { MAX_ENTRIES = 1 << 30 }; /* of one value: 8 GB */
+
 enum { TENSORS = 4, MAX_LOOPS = CELL_MAX_AXES + 2 * CELL_MAX_RANK };
 
 typedef struct {
@@ -488,9 +490,16 @@ static bool run_graph(const CellGraph *g, const Given *given, const CellTensor *
   for (CellValue v = 0; v < g->node_count && ok; v++) {
     if (!last[v]) continue;
     const CellNode *n = cell_node(g, v);
+    int64_t count = strides_of(g, n).count;
+    if (count > MAX_ENTRIES) {
+      cell_error(given->diag, NULL, n->span, "value %%%d has %lld entries, too many to evaluate",
+                 (int)v, (long long)count);
+      ok = false;
+      break;
+    }
     double **args = cell_malloc((size_t)n->arg_count * sizeof *args);
     for (int i = 0; i < n->arg_count; i++) args[i] = e.data[n->args[i]];
-    e.data[v] = room(strides_of(g, n).count);
+    e.data[v] = room(count);
     ok = eval_node(&e, v, args, e.data[v]);
     for (int i = 0; i < n->arg_count; i++)
       if (last[n->args[i]] == v) drop(&e, n->args[i]);

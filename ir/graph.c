@@ -160,6 +160,17 @@ static Numbering *table_with_room(CellGraph *g) {
   return table;
 }
 
+CellValue cell_known_input(CellGraph *g, const char *name) {
+  const CellNode n = {.op = CELL_OP_INPUT, .name = name};
+  const Numbering *table = table_with_room(g);
+  uint32_t at = (uint32_t)(node_hash(&n) >> 16) & (table->capacity - 1);
+  for (; table->slots[at]; at = (at + 1) & (table->capacity - 1)) {
+    const CellNode *old = &g->nodes[table->slots[at] - 1];
+    if (old->op == CELL_OP_INPUT && strcmp(old->name, name) == 0) return table->slots[at] - 1;
+  }
+  return CELL_NONE;
+}
+
 CellValue cell_number(CellGraph *g, const CellNode *n) {
   CellValue *slot = find_slot(g, table_with_room(g), n);
   if (*slot) return *slot - 1;

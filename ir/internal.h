@@ -18,10 +18,13 @@ bool cell_infer(const CellGraph *g, CellNode *n, CellText *why);
  * operands and name are copied into the graph's arena. No simplification. */
 CellValue cell_number(CellGraph *g, const CellNode *n);
 
+/* The input of a name among the nodes that were numbered, or CELL_NONE; by hash. */
+CellValue cell_known_input(CellGraph *g, const char *name);
+
 /* Whether two graphs compute the same from the same inputs, node for node; names do not count. */
 bool cell_graph_equal(const CellGraph *a, const CellGraph *b);
 
-/* A copy of everything but scan bodies' sharing, in another arena. */
+/* A copy of a scan's body in another arena, node for node. */
 CellGraph *cell_graph_clone(CellArena *arena, const CellGraph *g);
 
 /* The rank-0 value that `v` repeats everywhere, or CELL_NONE. */

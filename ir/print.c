@@ -9,6 +9,9 @@
 static const char *const dtype_names[] = {"f", "i", "bits"};
 static const char *const reduce_names[] = {"sum", "max", "argmax"};
 
+/* one of a list, or ? where a broken graph is printed */
+#define NAME_OF(names, i) ((size_t)(i) < sizeof(names) / sizeof *(names) ? (names)[i] : "?")
+
 /* names: in quotes, with \" \\ and \xNN for what is not printable ASCII */
 static void print_quoted(const char *name, CellText *out) {
   cell_text_printf(out, "\"");
@@ -63,9 +66,10 @@ static void print_axes(const CellGraph *g, uint32_t axes, CellText *out) {
 }
 
 void cell_print_type(const CellGraph *g, const CellNode *n, CellText *out) {
-  cell_text_printf(out, "%s", dtype_names[n->dtype]);
-  for (int i = 0; i < n->rank; i++) cell_text_printf(out, i ? ",%d" : "[%d", (int)n->shape[i]);
-  cell_text_printf(out, n->rank ? "] " : " ");
+  cell_text_printf(out, "%s", NAME_OF(dtype_names, n->dtype));
+  for (int i = 0; i < n->rank && i < CELL_MAX_RANK; i++)
+    cell_text_printf(out, i ? ",%d" : "[%d", (int)n->shape[i]);
+  cell_text_printf(out, n->rank > 0 ? "] " : " ");
   print_axes(g, n->axes, out);
 }
 
@@ -100,7 +104,7 @@ static void print_operands(const CellGraph *g, const CellNode *n, CellText *out)
     int count = 0;
     for (int8_t i = 0; i < 8; i++)
       if (n->dims & (1u << i)) dims[count++] = i;
-    cell_text_printf(out, " %s ", reduce_names[n->reduce]);
+    cell_text_printf(out, " %s ", NAME_OF(reduce_names, n->reduce));
     print_values(a, n->arg_count, out);
     if (count) {
       cell_text_printf(out, " dims ");
@@ -137,9 +141,9 @@ static void print_operands(const CellGraph *g, const CellNode *n, CellText *out)
       cell_text_printf(out, " dim %d (%d, %d)", n->dim, (int)n->begin, (int)n->end);
     if (n->op == CELL_OP_CONCAT) cell_text_printf(out, " dim %d", n->dim);
     if (n->op == CELL_OP_TRANSPOSE || n->op == CELL_OP_BROADCAST) {
-      const CellNode *operand = n->arg_count ? cell_node(g, a[0]) : NULL;
+      bool known = n->arg_count > 0 && a[0] >= 0 && a[0] < g->node_count;
       cell_text_printf(out, " map ");
-      print_list(n->map, operand ? operand->rank : 0, out);
+      print_list(n->map, known ? cell_node(g, a[0])->rank : 0, out);
     }
     return;
   }
@@ -182,7 +186,8 @@ static void print_nodes(const Printer *p, const CellGraph *g, int indent) {
   CellText *out = p->out;
   for (CellValue v = 0; v < g->node_count; v++) {
     const CellNode *n = cell_node(g, v);
-    cell_text_printf(out, "%*s%%%d = %s", indent, "", (int)v, cell_op_info[n->op].name);
+    cell_text_printf(out, "%*s%%%d = %s", indent, "", (int)v,
+                     (unsigned)n->op < CELL_OP_COUNT ? cell_op_info[n->op].name : "?");
     if (n->op == CELL_OP_SCAN) {
       int axis = 0;
       while (axis < g->axis_count - 1 && !(n->over & CELL_AXIS(axis))) axis++;
