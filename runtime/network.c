@@ -1,0 +1,218 @@
+/* network.c - from the text of a .cell file to an agent. */
+#include "runtime/network.h"
+
+#include "runtime/init.h"
+#include "runtime/safetensors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+CellShapes cell_env_shapes(const CellEnvKind *kind) {
+  CellShapes shapes = {.obs_rank = kind->observation.rank,
+                       .obs_bits = kind->observation.representation == CELL_ENV_BITS,
+                       .code = CELL_ACTION_AUTO,
+                       .actions = kind->actions.count};
+  for (int i = 0; i < shapes.obs_rank; i++) shapes.obs_shape[i] = kind->observation.shape[i];
+  return shapes;
+}
+
+// ---- the agent's two functions ----
+
+static bool run(void *context, const char *program, CellDiag *diag) {
+  return cell_engine_run(((CellNetwork *)context)->engine, program, diag);
+}
+
+static bool tensor(void *context, const char *program, const char *name, CellTensorData *out) {
+  CellEngine *engine = ((CellNetwork *)context)->engine;
+  // a carried state is changed in place and may belong to all programs
+  return cell_engine_tensor(engine, program, name, out) ||
+         cell_engine_tensor(engine, NULL, name, out);
+}
+
+// names of update's outputs "metric/...", without that word; of the plan, where there is one
+static void find_metrics(CellNetwork *n) {
+  const CellGraph *g = cell_program(n->module, "update");
+  if (!g) return;
+  const char **names = CELL_NEW_ARRAY(n->arena, const char *, g->output_count + 1);
+  int count = 0;
+  for (int i = 0; i < g->output_count; i++) {
+    if (strncmp(g->outputs[i].name, "metric/", 7) == 0) names[count++] = g->outputs[i].name + 7;
+  }
+  n->agent.metrics = names, n->agent.metric_count = count;
+}
+
+static void find_carries(CellNetwork *n) {
+  const CellCarry *carries;
+  int count = cell_spec_carries(n->spec, &carries);
+  CellAgentCarry *list = CELL_NEW_ARRAY(n->arena, CellAgentCarry, count + 1);
+  for (int i = 0; i < count; i++) {
+    list[i].name = cell_arena_printf(n->arena, "state/%s", carries[i].name);
+    list[i].count = 1;
+    for (int d = 0; d < carries[i].rank; d++) list[i].count *= carries[i].shape[d];
+  }
+  n->agent.carries = list, n->agent.carry_count = count;
+}
+
+static void make_agent(CellNetwork *n, const CellNetworkOptions *options) {
+  const CellGraph *sync = cell_program(n->module, "sync");
+  n->agent.context = n, n->agent.run = run, n->agent.tensor = tensor;
+  n->agent.envs = options->envs;
+  n->agent.batch = cell_spec_train(n->spec)->batch;
+  n->agent.syncs = sync && sync->output_count > 0;
+  n->agent.cell_count = cell_spec_cells(n->spec, &n->agent.cells);
+  if (options->envs > 0) find_carries(n);
+  find_metrics(n);
+}
+
+// ---- opening ----
+
+// what is kept of the acting program
+static const char *const acting[] = {"action", "state/"};
+
+static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag) {
+  int source = cell_diag_source(diag, o->name, o->text, o->length);
+  n->spec = cell_spec_load(n->arena, diag, source, &o->spec);
+  if (!n->spec) return false;
+  CellBuildOptions build = {.act_batch = o->envs, .update = o->learn, .sync = o->learn};
+  n->module = cell_spec_build(n->spec, &o->shapes, &build, diag);
+  if (!n->module) return false;
+  n->shapes = o->shapes;
+  CellGraph *act = cell_program(n->module, "act");
+  if (act && !o->cell_values) {
+    act->wanted = acting, act->wanted_count = (int)(sizeof acting / sizeof *acting);
+  }
+  n->counts_before = CELL_NEW_ARRAY(n->arena, CellCounts, n->module->program_count + 1);
+  for (int i = 0; i < n->module->program_count; i++) {
+    n->counts_before[i] = cell_counts(n->module->programs[i]);
+  }
+  if (!cell_run_passes(n->module, &(CellPassOptions){0}, diag)) return false;
+  if (o->backend == CELL_BACKEND_INTERP) return true;
+  CellTarget target = cell_target(o->engine.isa);
+  n->plan = cell_plan_create(n->arena, n->module, &target, &(CellPlanOptions){0}, diag);
+  return n->plan != NULL;
+}
+
+CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag) {
+  CellNetwork *n = cell_malloc(sizeof *n);
+  n->arena = cell_arena_create();
+  n->backend = options->backend;
+  if (!compile(n, options, diag)) goto fail;
+  if (options->plan_only) return n;
+  n->engine = cell_engine_create(n->module, n->plan, options->backend, &options->engine, diag);
+  if (!n->engine) goto fail;
+  make_agent(n, options);
+  return n;
+fail:
+  cell_network_close(n);
+  return NULL;
+}
+
+void cell_network_close(CellNetwork *n) {
+  if (!n) return;
+  if (n->engine) cell_engine_destroy(n->engine);
+  cell_arena_destroy(n->arena);
+  free(n);
+}
+
+// ---- parameters ----
+
+int64_t cell_network_param_count(const CellNetwork *n) {
+  int64_t count = 0;
+  for (int i = 0; i < n->module->param_count; i++) count += cell_param_count(&n->module->params[i]);
+  return count;
+}
+
+// room for the largest parameter
+static double *param_room(const CellNetwork *n) {
+  int64_t most = 1;
+  for (int i = 0; i < n->module->param_count; i++) {
+    int64_t count = cell_param_count(&n->module->params[i]);
+    if (count > most) most = count;
+  }
+  return cell_malloc((size_t)most * sizeof(double));
+}
+
+// states: what a program reads and some program gives a next value
+static void clear_states(CellNetwork *n) {
+  for (int p = 0; p < n->module->program_count; p++) {
+    const CellGraph *g = n->module->programs[p];
+    for (int i = 0; i < g->output_count; i++) {
+      CellTensorData data;
+      const char *name = g->outputs[i].name;
+      if (!cell_engine_tensor(n->engine, NULL, name, &data)) continue;
+      memset(data.data, 0, (size_t)data.count * (data.wide ? sizeof(double) : sizeof(float)));
+    }
+  }
+}
+
+// some networks do not read a parameter's target, or a parameter at all
+static void set_param(CellNetwork *n, const CellParam *param, const double *values) {
+  int64_t count = cell_param_count(param);
+  cell_engine_param_set(n->engine, "params/", param, values, count);
+  cell_engine_param_set(n->engine, "target/", param, values, count);
+}
+
+bool cell_network_init(CellNetwork *n, uint64_t seed, bool shared, CellDiag *diag) {
+  (void)diag;
+  clear_states(n);
+  double *values = param_room(n);
+  for (int i = 0; i < n->module->param_count; i++) {
+    const CellParam *param = &n->module->params[i];
+    cell_init_param(param, seed, shared, values);
+    set_param(n, param, values);
+  }
+  free(values);
+  return true;
+}
+
+bool cell_network_save(CellNetwork *n, const char *path, const char *const *metadata, bool *finite,
+                       CellDiag *diag) {
+  CellTensorWriter *writer = cell_tensor_writer_create();
+  double *values = param_room(n);
+  *finite = true;
+  for (; metadata && *metadata; metadata += 2) {
+    cell_tensor_writer_metadata(writer, metadata[0], metadata[1]);
+  }
+  for (int i = 0; i < n->module->param_count; i++) {
+    const CellParam *param = &n->module->params[i];
+    int64_t count = cell_param_count(param), shape[CELL_MAX_RANK];
+    if (!cell_engine_param_get(n->engine, NULL, "params/", param, values, count)) continue;
+    for (int64_t k = 0; k < count; k++) *finite &= isfinite(values[k]);
+    for (int d = 0; d < param->rank; d++) shape[d] = param->shape[d];
+    char name[512];
+    snprintf(name, sizeof name, "params/%s", param->name);
+    cell_tensor_writer_add_doubles(writer, name, CELL_TENSOR_F32, param->rank, shape, values);
+  }
+  bool ok = *finite && cell_tensor_writer_write(writer, path, diag);
+  cell_tensor_writer_destroy(writer);
+  free(values);
+  return ok;
+}
+
+bool cell_network_load(CellNetwork *n, const char *path, CellDiag *diag) {
+  CellTensors *file = cell_tensors_read(path, diag);
+  if (!file) return false;
+  double *values = param_room(n);
+  bool ok = true;
+  for (int i = 0; i < n->module->param_count; i++) {
+    const CellParam *param = &n->module->params[i];
+    int64_t shape[CELL_MAX_RANK];
+    for (int d = 0; d < param->rank; d++) shape[d] = param->shape[d];
+    char name[512];
+    snprintf(name, sizeof name, "params/%s", param->name);
+    const CellFileTensor *t = cell_tensors_need(file, name, diag);
+    if (t && !cell_tensor_has_shape(t, param->rank, shape)) {
+      cell_error(diag, NULL, CELL_NOWHERE, "`%s` of `%s` has another shape than in the network",
+                 name, path);
+      t = NULL;
+    }
+    ok &= t != NULL;
+    if (!t) continue;
+    cell_tensor_doubles(t, values);
+    set_param(n, param, values);
+  }
+  free(values);
+  cell_tensors_destroy(file);
+  return ok;
+}

@@ -1,0 +1,58 @@
+/* network.h - a .cell file, compiled for an environment: from text to an agent.
+ *
+ * Parses, checks, instantiates, runs the passes, plans and makes an engine. What a network reads and
+ * writes is reached through `agent` (agent.h); parameters by the names that checkpoints use. */
+#ifndef CELL_NETWORK_H
+#define CELL_NETWORK_H
+
+#include "frontend/frontend.h"
+#include "runtime/agent.h"
+#include "runtime/env.h"
+
+typedef struct {
+  const char *name; /* of the source, for messages */
+  const char *text; /* the source; need not outlive the call */
+  size_t length;
+  CellSpecOptions spec;
+  CellShapes shapes; /* see cell_env_shapes */
+  CellBackend backend;
+  CellEngineOptions engine;
+  int32_t envs;     /* environments of act; 0: no act program */
+  bool learn;       /* with update and sync */
+  bool cell_values; /* act gives "q" and "<cell>/q" too */
+  bool plan_only;   /* stop before the engine: network->engine and agent stay empty */
+} CellNetworkOptions;
+
+typedef struct {
+  CellArena *arena;
+  CellSpec *spec;
+  CellModule *module;
+  CellPlan *plan; /* NULL with CELL_BACKEND_INTERP */
+  CellEngine *engine;
+  CellBackend backend;
+  CellShapes shapes;
+  CellCounts *counts_before; /* of each program before the passes, in the module's order */
+  CellAgent agent;
+} CellNetwork;
+
+/* The shapes that an environment's description gives. */
+CellShapes cell_env_shapes(const CellEnvKind *kind);
+
+/* NULL on errors, all of which are in diag. The parameters are zero. */
+CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag);
+void cell_network_close(CellNetwork *network); /* NULL is fine */
+
+/* Zeroes every state, then draws the parameters; target parameters become equal to them. */
+bool cell_network_init(CellNetwork *network, uint64_t seed, bool shared, CellDiag *diag);
+
+/* Number of parameters, all entries. */
+int64_t cell_network_param_count(const CellNetwork *network);
+
+/* Writes "params/<parameter>" as float32 with the metadata (pairs key, text; NULL ends), at once.
+ * false on errors; NOT written (and *finite false) when a parameter is not finite. */
+bool cell_network_save(CellNetwork *network, const char *path, const char *const *metadata,
+                       bool *finite, CellDiag *diag);
+/* Reads what cell_network_save wrote, into "params/" and, where there are any, "target/". */
+bool cell_network_load(CellNetwork *network, const char *path, CellDiag *diag);
+
+#endif
