@@ -153,8 +153,7 @@ static void set_param(CellNetwork *n, const CellParam *param, const double *valu
   cell_engine_param_set(n->engine, "target/", param, values, count);
 }
 
-bool cell_network_init(CellNetwork *n, uint64_t seed, bool shared, CellDiag *diag) {
-  (void)diag;
+void cell_network_init(CellNetwork *n, uint64_t seed, bool shared) {
   clear_states(n);
   double *values = param_room(n);
   for (int i = 0; i < n->module->param_count; i++) {
@@ -163,7 +162,6 @@ bool cell_network_init(CellNetwork *n, uint64_t seed, bool shared, CellDiag *dia
     set_param(n, param, values);
   }
   free(values);
-  return true;
 }
 
 bool cell_network_save(CellNetwork *n, const char *path, const char *const *metadata, bool *finite,

@@ -1,7 +1,7 @@
 /* network.h - a .cell file, compiled for an environment: from text to an agent.
  *
- * Parses, checks, instantiates, runs the passes, plans and makes an engine. What a network reads and
- * writes is reached through `agent` (agent.h); parameters by the names that checkpoints use. */
+ * Parses, checks, instantiates, runs the passes, plans and makes an engine. What a network reads
+ * and writes is reached through `agent` (agent.h); parameters by the names that checkpoints use. */
 #ifndef CELL_NETWORK_H
 #define CELL_NETWORK_H
 
@@ -43,7 +43,7 @@ CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag
 void cell_network_close(CellNetwork *network); /* NULL is fine */
 
 /* Zeroes every state, then draws the parameters; target parameters become equal to them. */
-bool cell_network_init(CellNetwork *network, uint64_t seed, bool shared, CellDiag *diag);
+void cell_network_init(CellNetwork *network, uint64_t seed, bool shared);
 
 /* Number of parameters, all entries. */
 int64_t cell_network_param_count(const CellNetwork *network);

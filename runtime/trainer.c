@@ -20,8 +20,9 @@ static size_t element_bytes(const CellTensorData *tensor) {
   return tensor->wide ? sizeof(double) : sizeof(float);
 }
 
-// bytes of one environment's row of a carried state, and where it is
+// bytes of one environment's row of a carried state (0 if nobody reads it), and where it is
 static size_t carry_bytes(const CellTrainer *t, int c) {
+  if (!t->carries[c].data) return 0;
   return (size_t)t->options.agent->carries[c].count * element_bytes(&t->carries[c]);
 }
 static unsigned char *carry_row(const CellTrainer *t, int c, int env) {
@@ -51,7 +52,7 @@ static bool find_tensors(CellTrainer *t, CellDiag *diag) {
   find_tensor(agent, "act", "obs", &t->act_obs);
   bool found = find_tensor(agent, "act", "action", &t->act_action);
   for (int c = 0; c < agent->carry_count; c++) {
-    found &= find_tensor(agent, "act", agent->carries[c].name, &t->carries[c]);
+    find_tensor(agent, "act", agent->carries[c].name, &t->carries[c]);
   }
   for (int i = 0; i < agent->metric_count; i++) {
     char name[512];
@@ -73,7 +74,7 @@ static uint32_t environment_seed(const CellTrainerOptions *o, int env) {
 static void begin_episode(CellTrainer *t, int env) {
   const CellEnvKind *kind = t->options.env;
   for (int c = 0; c < t->options.agent->carry_count; c++) {
-    memset(carry_row(t, c, env), 0, carry_bytes(t, c));
+    if (t->carries[c].data) memset(carry_row(t, c, env), 0, carry_bytes(t, c));
   }
   t->running[env] = (CellEpisode){0};
   kind->observe(kind, env_state(t, env), t->observation);
@@ -165,7 +166,7 @@ static void keep_carries(CellTrainer *t, bool restore) {
   for (int c = 0; c < t->options.agent->carry_count; c++) {
     size_t bytes = carry_bytes(t, c);
     for (int e = 0; e < t->options.agent->envs; e++) {
-      if (!t->explores[e]) continue;
+      if (!t->explores[e] || bytes == 0) continue;
       memcpy(restore ? carry_row(t, c, e) : at, restore ? at : carry_row(t, c, e), bytes);
       at += bytes;
     }
