@@ -4,7 +4,7 @@
  * Three layers: lexer.l cuts bytes into raw tokens; token.c decides what a word is where it stands
  * and tracks brackets; parser.y builds nodes. A statement ends where the next begins, so the one
  * question of the language that a grammar with one token of lookahead cannot answer is whether a
- * name starts a statement. token.c answers it by looking at the bytes after the name: */
+ * name starts a statement. token.c answers it by looking at the bytes behind the name. */
 #ifndef CELL_PARSE_STATE_H
 #define CELL_PARSE_STATE_H
 

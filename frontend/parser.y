@@ -24,7 +24,8 @@ typedef struct CellParser CellParser;
     yyerrok;                                                                                       \
   } while (0)
 
-#define PUSH(list, value) CELL_PUSH(parser->arena, (list).items, (list).count, (list).capacity, value)
+#define PUSH(list, value)                                                                          \
+  CELL_PUSH(parser->arena, (list).items, (list).count, (list).capacity, value)
 
 static void cell_parser_error(const CellSpan *span, CellParser *parser, const char *message);
 }
@@ -414,15 +415,20 @@ compare
 
 sum
   : term
-  | sum '+' term                  { $$ = cell_build_binary(parser, CELL_BINARY_ADD, $1, $3, @2, @$); }
-  | sum '-' term                  { $$ = cell_build_binary(parser, CELL_BINARY_SUB, $1, $3, @2, @$); }
+  | sum '+' term
+    { $$ = cell_build_binary(parser, CELL_BINARY_ADD, $1, $3, @2, @$); }
+  | sum '-' term
+    { $$ = cell_build_binary(parser, CELL_BINARY_SUB, $1, $3, @2, @$); }
   ;
 
 term
   : unary
-  | term '*' unary                { $$ = cell_build_binary(parser, CELL_BINARY_MUL, $1, $3, @2, @$); }
-  | term '/' unary                { $$ = cell_build_binary(parser, CELL_BINARY_DIV, $1, $3, @2, @$); }
-  | term '%' unary                { $$ = cell_build_binary(parser, CELL_BINARY_MOD, $1, $3, @2, @$); }
+  | term '*' unary
+    { $$ = cell_build_binary(parser, CELL_BINARY_MUL, $1, $3, @2, @$); }
+  | term '/' unary
+    { $$ = cell_build_binary(parser, CELL_BINARY_DIV, $1, $3, @2, @$); }
+  | term '%' unary
+    { $$ = cell_build_binary(parser, CELL_BINARY_MOD, $1, $3, @2, @$); }
   | term '@' unary
     { $$ = cell_build_binary(parser, CELL_BINARY_MATMUL, $1, $3, @2, @$); }
   ;
