@@ -233,11 +233,26 @@ static CellValue columns_of(Rebuild *r, CellValue x, int dim, CellPart part) {
   return cell_concat(r->to, count, pieces, dim);
 }
 
+/* whether an index is below n: a position, the place of a maximum, or given from outside (callers
+ * give indices that fit); the code of any other is zeros where it is not */
+static bool in_range(const CellGraph *g, CellValue index, int32_t n) {
+  const CellNode *i = cell_node(g, index);
+  if (i->op == CELL_OP_INPUT) return true;
+  if (i->op == CELL_OP_AXIS_INDEX) return g->axes[i->axis].extent <= n;
+  if (i->op != CELL_OP_REDUCE) return false;
+  int64_t extent = cell_extent(g, i->over);
+  const CellNode *x = cell_node(g, i->args[0]);
+  for (int d = 0; d < x->rank; d++)
+    if (i->dims >> d & 1) extent *= x->shape[d];
+  return extent <= n;
+}
+
 /* the index of a one-hot code, CELL_NONE: x is none */
 static CellValue one_hot_index(const CellGraph *g, CellValue x) {
   const CellNode *n = cell_node(g, x);
   if (n->op == CELL_OP_STOP_GRADIENT) n = cell_node(g, n->args[0]);
-  return n->op == CELL_OP_ONE_HOT && n->rank == 1 ? n->args[0] : CELL_NONE;
+  if (n->op != CELL_OP_ONE_HOT || n->rank != 1) return CELL_NONE;
+  return in_range(g, n->args[0], n->shape[0]) ? n->args[0] : CELL_NONE;
 }
 
 /* product of one part (operand k of contract n) with x */

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "ir/rewrite.h"
+#include "tests/support/ir_text.h"
+#include "tests/support/random_graph.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -294,6 +296,54 @@ static void test_uniform(void **state) {
   check_all(build_uniform);
 }
 
+/* ---- random graphs ---- */
+
+/* the gradient of "loss" in some entries of every float input, against differences */
+static void check_random(uint64_t seed) {
+  CellArena *arena = cell_arena_create();
+  CellRandomOptions options = {.params = true, .differentiable = true, .loss = true};
+  CellGraph *forward = cell_random_graph(arena, seed, &options);
+  CellGraph *g = cell_rewrite(forward, NULL, NULL);
+  CellValue loss = cell_find_output(g, "loss"), wrt[64], grads[64];
+  forward->outputs[0] = (CellOutput){"loss", cell_find_output(forward, "loss")};
+  forward->output_count = 1;
+  int count = 0, input_count;
+  for (CellValue v = 0; v < g->node_count && count < 64; v++)
+    if (cell_node(g, v)->op == CELL_OP_INPUT && cell_node(g, v)->dtype == CELL_F) wrt[count++] = v;
+  cell_gradient(g, loss, count, wrt, grads);
+  g->output_count = 0;
+  for (int i = 0; i < count; i++) {
+    if (grads[i] == CELL_NONE) grads[i] = cell_const(g, 0);
+    CellValue nothing = cell_op2(g, CELL_OP_MUL, wrt[i], cell_const(g, 0));
+    cell_output(g, cell_node(g, wrt[i])->name, cell_op2(g, CELL_OP_ADD, grads[i], nothing));
+  }
+  cell_test_verify(g);
+  CellTensor *inputs = cell_random_inputs(arena, g, seed, &input_count);
+  CellTensor *outputs = evaluate(g, inputs, input_count);
+  for (int o = 0; o < g->output_count; o++)
+    for (int i = 0; i < input_count; i++) {
+      if (strcmp(g->outputs[o].name, inputs[i].name) != 0) continue;
+      for (int64_t k = 0; k < inputs[i].count; k += 1 + inputs[i].count / 3) {
+        double x = inputs[i].data[k], h = 1e-5;
+        inputs[i].data[k] = x + h;
+        double above = evaluate(forward, inputs, input_count)[0].data[0];
+        inputs[i].data[k] = x - h;
+        double below = evaluate(forward, inputs, input_count)[0].data[0];
+        inputs[i].data[k] = x;
+        double expected = (above - below) / (2 * h), got = outputs[o].data[k];
+        if (fabs(got - expected) > 1e-6 * (1 + fabs(expected)))
+          fail_msg("seed %d, %s[%d]: %.12g, differences say %.12g\n%s", (int)seed, inputs[i].name,
+                   (int)k, got, expected, cell_test_print(arena, g));
+      }
+    }
+  cell_arena_destroy(arena);
+}
+
+static void test_random_graphs(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 300; seed++) check_random(seed);
+}
+
 /* ---- where there is no derivative ---- */
 
 /* derivatives at given points: f(x) and its slope, both to be finite */
@@ -424,8 +474,7 @@ static void check_optimizer(CellOptimizer o) {
       assert_near(output(g, outputs, "params/a/w")[i], w[i], 1e-12);
       if (o.kind == CELL_ADAM || (o.kind == CELL_SGD && o.b1 != 0))
         assert_near(output(g, outputs, "moment1/a/w")[i], m1[i], 1e-12);
-      if (o.kind != CELL_SGD)
-        assert_near(output(g, outputs, "moment2/a/w")[i], m2[i], 1e-12);
+      if (o.kind != CELL_SGD) assert_near(output(g, outputs, "moment2/a/w")[i], m2[i], 1e-12);
     }
     step = output(g, outputs, "step")[0];
     assert_near(step, t, 0);
@@ -564,6 +613,7 @@ int main(void) {
       cmocka_unit_test(test_take),
       cmocka_unit_test(test_views),
       cmocka_unit_test(test_uniform),
+      cmocka_unit_test(test_random_graphs),
       cmocka_unit_test(test_slopes_at_kinks),
       cmocka_unit_test(test_first_of_equals),
       cmocka_unit_test(test_stop_gradient),
