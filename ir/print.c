@@ -194,9 +194,10 @@ static void print_nodes(const Printer *p, const CellGraph *g, int indent) {
       cell_text_printf(out, " over ");
       cell_print_name(g->axes[axis].name, out);
       cell_text_printf(out, " carries (");
-      print_values(n->args, n->carry_count, out);
+      int carries = n->carry_count < n->arg_count ? n->carry_count : n->arg_count;
+      print_values(n->args, carries, out);
       cell_text_printf(out, ") inputs (");
-      print_values(n->args + n->carry_count, n->arg_count - n->carry_count, out);
+      print_values(n->args + carries, n->arg_count - carries, out);
       cell_text_printf(out, ") {");
       print_position(p->sources, n->span, out);
       cell_text_printf(out, "\n");

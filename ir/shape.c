@@ -303,7 +303,7 @@ static bool scan_rule(const CellGraph *g, CellNode *n, CellText *why) {
 
 static bool result_rule(const CellGraph *g, CellNode *n, CellText *why) {
   const CellNode *scan = cell_node(g, n->args[0]);
-  if (scan->op != CELL_OP_SCAN) return fail(why, "the operand is not a scan");
+  if (scan->op != CELL_OP_SCAN || !scan->body) return fail(why, "the operand is not a scan");
   if (n->begin < 0 || n->begin >= scan->carry_count) return fail(why, "no carry %d", (int)n->begin);
   CellPortName name = cell_port_name("carry", n->begin);
   CellValue in = cell_find_input(scan->body, name.text);
@@ -329,6 +329,8 @@ bool cell_infer(const CellGraph *g, CellNode *n, CellText *why) {
     const CellNode *a = cell_node(g, n->args[i]);
     if (a->op == CELL_OP_SCAN && n->op != CELL_OP_RESULT)
       return fail(why, "a scan is read by result only");
+    if (a->rank < 0 || a->rank > CELL_MAX_RANK || a->axes >> g->axis_count)
+      return fail(why, "operand %d has no type", i);
     axes |= a->axes;
   }
   if (n->op != CELL_OP_INPUT) n->axes = axes;
