@@ -144,7 +144,7 @@ static void check_elementwise(CellOp op) {
   for (int which = 0; which < combinations; which++) {
     CellArena *arena = cell_arena_create();
     CellGraph *g = new_graph(arena);
-    CellValue args[3];
+    CellValue args[3] = {0};
     static const char *const names[] = {"a", "b", "c"};
     for (int k = 0, rest = which; k < arity; k++, rest /= n)
       args[k] = in(g, names[k], kinds[rest % n].axes, kinds[rest % n].rank, 2, 3);
