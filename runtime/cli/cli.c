@@ -27,11 +27,11 @@ typedef struct {
 
 static void build_tables(Tables *tables, Raw *raw, const CellCommand *command) {
   const struct poptOption end = POPT_TABLEEND;
-  const struct poptOption help[] = {{"help", 'h', POPT_ARG_NONE, &raw->help, 0, "show this", NULL},
-                                    {"color", 0, POPT_ARG_STRING, &raw->colour, 0,
-                                     "colour messages; auto: on a terminal, unless NO_COLOR is set",
-                                     "auto|always|never"},
-                                    end};
+  const struct poptOption help[] = {
+      {"help", 'h', POPT_ARG_NONE, &raw->help, 0, "show this", NULL},
+      {"color", 0, POPT_ARG_STRING, &raw->colour, 0,
+       "colour messages: always, never, or auto: on a terminal, unless NO_COLOR is set", "WHEN"},
+      end};
   const struct poptOption json[] = {
       {"json", 0, POPT_ARG_NONE, &raw->json, 0, "print one JSON document", NULL}, end};
   const struct poptOption network[] = {
@@ -185,7 +185,8 @@ static int report_bad_option(CellCli *cli, const struct poptOption *table, int e
   }
   if (error == POPT_ERROR_NOARG) return cell_cli_usage(cli, "`%s` needs a value", option);
   if (error == POPT_ERROR_UNWANTEDARG) return cell_cli_usage(cli, "`%s` takes no value", option);
-  if (error == POPT_ERROR_BADNUMBER) return cell_cli_usage(cli, "`%s` wants a number", option);
+  if (error == POPT_ERROR_BADNUMBER)
+    return cell_cli_usage(cli, "`%s` is no number that fits here", option);
   return cell_cli_usage(cli, "`%s`: %s", option, poptStrerror(error));
 }
 
@@ -234,9 +235,8 @@ static bool read_settings(CellCli *cli, const char *path, int *capacity) {
 }
 
 /* expands `@FILE`; false after a message */
-static bool take_sets(CellCli *cli, const char **list) {
-  int count, capacity = 0;
-  const char **given = take_list(cli, list, &count);
+static bool expand_sets(CellCli *cli, const char **given, int count) {
+  int capacity = 0;
   for (int i = 0; i < count; i++) {
     if (given[i][0] == '@') {
       if (!read_settings(cli, given[i] + 1, &capacity)) return false;
@@ -280,7 +280,7 @@ int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const cha
   // popt hands back the value of options that have one in their table
   while (error > 0) error = poptGetNextOpt(cli->context);
 
-  // what popt gave us is ours now, also after an error
+  // what popt gave us is ours now, also after an error; a command's own strings are its to free
   const char *colour = take_string(cli, raw.colour);
   const char *error_format = take_string(cli, raw.error_format);
   cli->env = take_string(cli, raw.env);
@@ -290,10 +290,10 @@ int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const cha
   cli->import_paths = take_list(cli, raw.import_paths, &cli->import_path_count);
   cli->json = raw.json;
 
-  if (error < -1) {
-    free((void *)raw.sets);
-    return report_bad_option(cli, tables.all, error);
-  }
+  int given_count;
+  const char **given = take_list(cli, raw.sets, &given_count);
+
+  if (error < -1) return report_bad_option(cli, tables.all, error);
   if (raw.help) {
     print_help(stdout, cli->verb, command, tables.all);
     return cell_cli_end(cli, CELL_EXIT_OK);
@@ -314,7 +314,7 @@ int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const cha
   if (cli->env && (cli->obs || cli->actions))
     return cell_cli_usage(cli, "`--env` already gives the observation and the actions: it goes "
                                "without --obs and --actions");
-  if (!take_sets(cli, raw.sets)) {
+  if (!expand_sets(cli, given, given_count)) {
     if (cli->context) cell_cli_end(cli, CELL_EXIT_USAGE);
     return CELL_EXIT_USAGE;
   }

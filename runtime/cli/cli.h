@@ -18,6 +18,8 @@
  *     return cell_cli_end(&cli, CELL_EXIT_OK);
  *   }
  *
+ * A POPT_ARG_STRING of a command's own table is a heap string that the command frees.
+ *
  * Data goes to stdout, everything else to stderr. main() finds out whether stdout could be written;
  * a command only looks if it would otherwise go on for long (cell_cli_stdout_failed). */
 #ifndef CELL_CLI_H
