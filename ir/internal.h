@@ -33,6 +33,11 @@ CellValue cell_uniform(const CellGraph *g, CellValue v);
 /* Sets the type of `n` by its rule and numbers it; a node that breaks its rule is a bug. */
 CellValue cell_make(CellGraph *g, CellNode *n);
 
+/* out[i so] = op(x[0][i sx[0]], x[1][i sx[1]], x[2][i sx[2]]) for i < n; operands that the op does
+ * not have are NULL. */
+void cell_scalar_run(CellOp op, int64_t n, double *out, int64_t so, const double *const x[3],
+                     const int64_t *sx);
+
 /* The name of a scan body's input or output: "carry3", "step0". */
 typedef struct {
   char text[24];
