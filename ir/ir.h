@@ -35,6 +35,7 @@
  *     %21 = result 0 %20 : f[400] {batch}
  *     output "l1/q" %33
  *     minimize %40 over "l1" adam(lr = 0.0001, ...)
+ *     wanted "l1/q"
  *
  * Everything lives in the module's arena. Nothing here knows the language or a back end. */
 #ifndef CELL_IR_H
@@ -171,11 +172,15 @@ CellValue cell_op2(CellGraph *g, CellOp op, CellValue a, CellValue b);
 CellValue cell_op3(CellGraph *g, CellOp op, CellValue a, CellValue b, CellValue c);
 CellValue cell_one_hot(CellGraph *g, CellValue index, int32_t n);
 CellValue cell_sign_bits(CellGraph *g, CellValue index, int32_t n);
-/* dims: mask of dimensions, over: mask of axes. max and argmax go over exactly one of either. */
+/* dims: mask of dimensions, over: mask of axes, each one that a varies over. max and argmax go over
+ * exactly one of either; they start at -infinity and compare with >, so NaN never wins and the
+ * lower index does. */
 CellValue cell_reduce(CellGraph *g, CellReduce kind, CellValue a, uint8_t dims, uint32_t over);
 /* labels as in "ij,jk->ik"; a letter in both operands and the result is matched; one that is not in
  * the result is summed and must be in both. `over`: axes summed; each is in a's or b's axes. */
 CellValue cell_contract(CellGraph *g, CellValue a, CellValue b, const char *labels, uint32_t over);
+/* index: rank 0; for an axis, one that does not vary over that axis. An index out of range is an
+ * error in the evaluator and undefined in generated code. */
 CellValue cell_take_dim(CellGraph *g, CellValue a, int dim, CellValue index);
 CellValue cell_take_axis(CellGraph *g, CellValue a, int axis, CellValue index);
 CellValue cell_reshape(CellGraph *g, CellValue a, int rank, const int32_t *shape);
@@ -188,11 +193,14 @@ CellValue cell_broadcast(CellGraph *g, CellValue a, int rank, const int32_t *sha
                          const int8_t *map);
 CellValue cell_stop_gradient(CellGraph *g, CellValue a);
 /* body: inputs "carry0".., "step0".. (as cell_input; a step input has the outer axes less `axis`),
- * outputs "carry0"..; it may also read named INPUT state (params/...), under their own names. */
+ * outputs "carry0"..; it may also read named INPUT state (params/...), under their own names. A
+ * carry has the type of the body's input of that name (of its output, where the body does not read
+ * it); the first value and the output must have its shape and no axis more, bits fit floats. */
 CellValue cell_scan(CellGraph *g, int axis, CellGraph *body, int carry_count,
                     const CellValue *carries, int input_count, const CellValue *inputs);
 CellValue cell_result(CellGraph *g, CellValue scan, int which);
-/* Rebuilds node `n` of another graph (same axes) in g, with its operands replaced by `args`. */
+/* Rebuilds node `n` of another graph (same axes) in g, with its operands replaced by `args`. They
+ * may vary over fewer axes than before: a sum over a lost axis becomes a multiple. */
 CellValue cell_rebuild(CellGraph *g, const CellNode *n, const CellValue *args);
 
 /* Copies what `roots` need from one graph into another; map[old] = new (CELL_NONE: not copied yet).
@@ -203,7 +211,8 @@ typedef CellValue (*CellReplace)(CellGraph *to, const CellGraph *from, CellValue
 CellValue cell_copy(CellGraph *to, const CellGraph *from, CellValue v, CellValue *map,
                     CellReplace replace, void *context);
 /* A graph with the same name, axes, outputs and minimize list, each node passed through `replace`.
- * Nodes that nobody needs are not copied (this is dead-code elimination when replace is NULL). */
+ * Nodes that nobody needs are not copied (this is dead-code elimination when replace is NULL).
+ * Bodies of scans stay as they are: a `replace` that wants to enter one calls cell_rewrite on it. */
 CellGraph *cell_rewrite(const CellGraph *g, CellReplace replace, void *context);
 
 /* ---- text (print.c, parse_ir.c), verifier (verify.c), evaluator (eval.c) ---- */
