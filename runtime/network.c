@@ -82,10 +82,6 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
   if (act && !o->cell_values) {
     act->wanted = acting, act->wanted_count = (int)(sizeof acting / sizeof *acting);
   }
-  n->counts_before = CELL_NEW_ARRAY(n->arena, CellCounts, n->module->program_count + 1);
-  for (int i = 0; i < n->module->program_count; i++) {
-    n->counts_before[i] = cell_counts(n->module->programs[i]);
-  }
   if (!cell_run_passes(n->module, &(CellPassOptions){0}, diag)) return false;
   if (o->backend == CELL_BACKEND_INTERP) return true;
   CellTarget target = cell_target(o->engine.isa);
@@ -113,6 +109,49 @@ void cell_network_close(CellNetwork *n) {
   if (n->engine) cell_engine_destroy(n->engine);
   cell_arena_destroy(n->arena);
   free(n);
+}
+
+// ---- counts ----
+
+// what a program has to give when nothing is left out
+static const char **everything(CellArena *arena, const CellNetwork *n, int *count) {
+  const char *const *cells;
+  int cell_count = cell_spec_cells(n->spec, &cells);
+  static const char *const values[] = {"q", "next_q", "target_next_q"};
+  const char **names =
+      CELL_NEW_ARRAY(arena, const char *, 3 * cell_count + n->module->param_count + 1);
+  *count = 0;
+  for (int i = 0; i < cell_count; i++) {
+    for (int k = 0; k < 3; k++) {
+      names[(*count)++] = cell_arena_printf(arena, "%s/%s", cells[i], values[k]);
+    }
+  }
+  for (int i = 0; i < n->module->param_count; i++) {
+    names[(*count)++] = cell_arena_printf(arena, "grad/%s", n->module->params[i].name);
+  }
+  return names;
+}
+
+bool cell_network_written_counts(const CellNetworkOptions *o, const CellNetwork *n,
+                                 CellCounts *counts) {
+  CellArena *arena = cell_arena_create();
+  CellDiag *diag = cell_diag_create();
+  // every pass that may be left out is
+  const char **disabled = CELL_NEW_ARRAY(arena, const char *, cell_pass_count);
+  CellPassOptions passes = {.disabled = disabled};
+  for (int i = 0; i < cell_pass_count; i++) {
+    if (cell_passes[i].optional) disabled[passes.disabled_count++] = cell_passes[i].name;
+  }
+  CellBuildOptions build = {0};
+  build.inspect = everything(arena, n, &build.inspect_count);
+  int source = cell_diag_source(diag, o->name, o->text, o->length);
+  CellSpec *spec = cell_spec_load(arena, diag, source, &o->spec);
+  CellModule *module = spec ? cell_spec_build(spec, &o->shapes, &build, diag) : NULL;
+  bool ok = module && cell_run_passes(module, &passes, diag) && cell_program(module, "inspect");
+  if (ok) *counts = cell_counts(cell_program(module, "inspect"));
+  cell_diag_destroy(diag);
+  cell_arena_destroy(arena);
+  return ok;
 }
 
 // ---- parameters ----

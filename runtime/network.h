@@ -31,7 +31,6 @@ typedef struct {
   CellEngine *engine;
   CellBackend backend;
   CellShapes shapes;
-  CellCounts *counts_before; /* of each program before the passes, in the module's order */
   CellAgent agent;
 } CellNetwork;
 
@@ -44,6 +43,12 @@ void cell_network_close(CellNetwork *network); /* NULL is fine */
 
 /* Zeroes every state, then draws the parameters; target parameters become equal to them. */
 void cell_network_init(CellNetwork *network, uint64_t seed, bool shared);
+
+/* Arithmetic of one update in the form in which the network is written: every cell's values for every
+ * candidate action in each of the three passes (now, next, next by the target) and their gradients,
+ * no rewrites. false if the learning rule has no such passes. */
+bool cell_network_written_counts(const CellNetworkOptions *options, const CellNetwork *network,
+                                 CellCounts *counts);
 
 /* Number of parameters, all entries. */
 int64_t cell_network_param_count(const CellNetwork *network);

@@ -1,0 +1,40 @@
+/* bench.h - how long programs take on this machine.
+ *
+ * Times are of whole calls, after a warm-up; the middle one is reported, with the quarter and three
+ * quarter ones as the spread. The inputs of an update are stand-ins: random observations of a given
+ * density, since the time of selected rows depends on how many there are. */
+#ifndef CELL_BENCH_H
+#define CELL_BENCH_H
+
+#include "runtime/network.h"
+#include "runtime/replay.h"
+
+typedef struct {
+  int repeats;
+  double median, quarter, three_quarters, least; /* seconds */
+  double *launches; /* mean seconds of each launch of the program, NULL without a plan; free() it */
+  int launch_count;
+} CellTiming;
+
+typedef struct {
+  double warmup_seconds,
+      seconds; /* runs for so long, but at least `least` and at most `most` times */
+  int least, most;
+} CellTimingOptions;
+
+/* Fills the inputs of act and update: bits with the given share set (floats are uniform in [-1, 1]),
+ * uniform actions, rewards 0 or 1, one transition in ten terminated. */
+void cell_bench_fill(CellNetwork *network, double density, uint64_t seed);
+
+/* Times a program. false on errors, reported to diag. */
+bool cell_bench_program(CellNetwork *network, const char *program, const CellTimingOptions *options,
+                        CellTiming *timing, CellDiag *diag);
+
+/* Multiplications and additions a second that OpenBLAS, opened at run time, reaches in the product of
+ * two 1024 x 1024 matrices of floats: the median of five. 0 if there is no OpenBLAS. */
+double cell_bench_sgemm(int threads);
+
+/* The most memory that the process has used, in bytes. */
+int64_t cell_bench_peak_bytes(void);
+
+#endif
