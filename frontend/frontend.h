@@ -80,6 +80,7 @@ typedef struct {
   const char *variant;     /* NULL: none */
   const char *const *sets; /* "path=value" or "@FILE" */
   int set_count;
+  bool go_on; /* a spec even after errors in names and settings (not in syntax), to check the rest */
 } CellSpecOptions;
 
 /* Parses and resolves source number `source` of diag. NULL if there were errors (all are in diag). */
