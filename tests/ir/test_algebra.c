@@ -34,9 +34,8 @@ static void check_same(const CellGraph *before, const CellGraph *after, uint64_t
     for (int64_t e = 0; e < a[i].count; e++) {
       double x = a[i].data[e], y = b[i].data[e];
       if (fabs(x - y) <= 1e-9 * largest || (isnan(x) && isnan(y))) continue;
-      fail_msg("seed %d: %s[%d] was %.17g and is %.17g\n%s\n%s", (int)seed,
-               before->outputs[i].name, (int)e, x, y, cell_test_print(arena, before),
-               cell_test_print(arena, after));
+      fail_msg("seed %d: %s[%d] was %.17g and is %.17g\n%s\n%s", (int)seed, before->outputs[i].name,
+               (int)e, x, y, cell_test_print(arena, before), cell_test_print(arena, after));
     }
   }
 }
@@ -59,7 +58,7 @@ static void test_random_graphs(void **state) {
     }
     cell_arena_destroy(arena);
   }
-  for (int i = 0; i < cell_rule_count; i++) printf("  %-24s %d\n", cell_rules[i].name, applied[i]);
+
   free(applied);
 }
 
