@@ -384,7 +384,8 @@ static void carry_asked(CellElab *elab, const CellBuildOptions *options) {
     if (!cell_want_tensor(&c, d, p->span, &d) || d.kind != CELL_IS_TENSOR) continue;
     const CellNode *n = cell_node(stage->g, d.tensor);
     if (n->axes & CELL_AXIS(CELL_AXIS_CANDIDATE)) continue;
-    CellCarried *s = &elab->carries[cell_add_carry(elab, i, NULL, 1, p->span)];
+    int carry = cell_add_carry(elab, i, NULL, 1, p->span); /* moves the table */
+    CellCarried *s = &elab->carries[carry];
     if (s->known) continue;
     s->known = s->asked = true;
     s->rank = n->rank;
