@@ -1,0 +1,214 @@
+/* fuse.h - private to the kernels pass: from a tensor graph to loop trees.
+ *
+ * The pass works in five steps, one file each:
+ *   prepare.c     brings a graph into the form that the others expect (still a graph)
+ *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps;
+ *                 views disappear into those maps
+ *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut
+ *   fuse_tree.c   the ops of a kernel -> a loop tree
+ *   fuse_emit.c   loop tree -> kernel IR; a value lives in a register, in scratch with the extent of
+ *                 the loops that its definition and uses do not share, or in a buffer of the plan
+ * fuse.c runs them and makes the plan; buffers.c lays out the arena. */
+#ifndef CELL_FUSE_H
+#define CELL_FUSE_H
+
+#include "ir/kernel.h"
+
+enum { FUSE_MAX_LOOPS = CELL_MAX_AXES + 2 * CELL_MAX_RANK, FUSE_UNROLL = 16 };
+
+typedef struct FuseOp FuseOp;
+typedef struct FuseVal FuseVal;
+typedef struct FuseRegion FuseRegion;
+typedef struct FuseNode FuseNode;
+typedef struct FuseKernel FuseKernel;
+
+/* An index over the loops of one op: base + sum of coef * loop, or an operand's i32 value, or the
+ * position of an enclosing scan. */
+typedef struct {
+  int64_t base;
+  int count;
+  struct {
+    int loop;
+    int64_t coef;
+  } term[CELL_MAX_RANK];
+  int loaded;   /* number of the op's operand that holds it, or -1 */
+  FuseOp *scan; /* the scan whose step it is, or NULL */
+} FuseIndex;
+
+typedef enum { FUSE_CONSTANT, FUSE_RANGE, FUSE_POSITION, FUSE_VALUE } FuseAccessKind;
+
+/* How an op reads an operand: a number, the index of a dimension (float) or axis (i32), or a value. */
+typedef struct {
+  FuseAccessKind kind;
+  double number;
+  FuseVal *val;
+  FuseIndex axis[CELL_MAX_AXES], dim[CELL_MAX_RANK]; /* RANGE: dim[0]; POSITION: axis[0] */
+} FuseAccess;
+
+typedef enum { FUSE_NOWHERE, FUSE_SCRATCH, FUSE_GLOBAL } FusePlace;
+
+/* A value that an op computes or that comes from outside. */
+struct FuseVal {
+  CellDtype dtype;
+  int rank;
+  int32_t shape[CELL_MAX_RANK];
+  uint32_t axes;
+  int32_t extent[CELL_MAX_AXES];
+  const char *name;
+  FuseOp **producers; /* none: an input */
+  int producer_count, producer_capacity;
+  FuseOp **consumers;
+  int consumer_count, consumer_capacity;
+  bool global; /* read outside its kernel, or an input or output */
+  bool pinned; /* a scan's carry: scratch at the top of the kernel */
+  int buffer;  /* of the plan, or -1 */
+  /* while its kernel is emitted */
+  FusePlace place;
+  int scratch;
+  int64_t axis_stride[CELL_MAX_AXES], dim_stride[CELL_MAX_RANK]; /* 0 where a loop is shared */
+  bool tile_local; /* scratch is indexed from the start of the task's tile */
+  int reg[FUSE_UNROLL]; /* value numbers while in scope, else -1; one for each unrolled entry */
+  bool array_sum;       /* accumulated in storage: a register never holds it */
+};
+
+typedef enum {
+  FUSE_SCALAR,   /* an elementwise op, or a copy when node is NULL */
+  FUSE_ONE_HOT,  /* 1 where the last loop equals the operand */
+  FUSE_BIT,      /* one entry of sign_bits */
+  FUSE_REDUCE,   /* sum, max, argmax of the operand, or of the product of two (contract) */
+  FUSE_CONTRACT, /* a CONTRACT statement: reads its operands whole, over the task's tile */
+  FUSE_SCAN
+} FuseKind;
+
+typedef struct {
+  int32_t extent;
+  int axis; /* or -1: a dimension */
+  bool reduced;
+  int cls; /* loops of one class run together; see fuse_tree.c */
+} FuseLoop;
+
+/* One product of a FUSE_CONTRACT: a sum of segments, because operands may be concats. */
+typedef struct {
+  FuseAccess a, b;  /* indexed by the op's loops; loop k has this segment's extent */
+  int32_t k_extent, m_extent, n_extent;
+  int32_t m_offset, n_offset; /* in the result */
+  bool add;
+} FuseSegment;
+
+struct FuseOp {
+  FuseKind kind;
+  const CellNode *node;
+  FuseRegion *region;
+  CellOp scalar; /* FUSE_SCALAR: CELL_OP_COUNT is a copy */
+  CellReduce reduce;
+  FuseLoop loops[FUSE_MAX_LOOPS];
+  int loop_count;
+  FuseAccess *args;
+  int arg_count;
+  FuseVal *out;
+  int out_axis[CELL_MAX_AXES], out_dim[CELL_MAX_RANK]; /* the loop of each, or -1: extent 1 */
+  int32_t out_offset[CELL_MAX_RANK];                   /* of a piece of a concat */
+  int bit;                                             /* FUSE_BIT */
+  /* FUSE_CONTRACT: loops m, n, k are loop_m, ... ; further loops run around the statement */
+  int loop_m, loop_n, loop_k;
+  FuseSegment *segments;
+  int segment_count;
+  /* FUSE_SCAN */
+  FuseRegion *body;
+  FuseVal **carries; /* current values; the body's copies write them at a step's end */
+  int carry_count;
+  int axis;
+  int time_var; /* of the kernel, while the body is emitted */
+  /* schedule */
+  uint32_t outer, inner; /* masks of loops */
+  int lane;              /* loop, or -1 */
+  int order;             /* topological */
+  int task;              /* loop that tasks are cut from, or -1 */
+  bool partial;          /* reduces the task loop: leaves one number a task */
+  int level;
+  FuseKernel *kernel;
+  FuseNode *leaf;
+};
+
+/* A graph being lowered: a program, or the body of a scan. */
+struct FuseRegion {
+  const CellGraph *g;
+  FuseRegion *parent;
+  FuseOp *scan; /* whose body this is */
+  FuseVal **vals;
+  FuseOp **ops;
+  int op_count, op_capacity;
+  FuseOp **after; /* a body's copies of its results into the carries */
+  int after_count, after_capacity;
+};
+
+typedef struct Fuse {
+  CellArena *arena;
+  const CellModule *m;
+  const CellTarget *target;
+  CellPlan *plan;
+  int program;
+  CellDiag *diag;
+  int order;
+  int classes; /* union-find over loops: parent of each */
+  int *parent;
+  int parent_capacity;
+  FuseOp **all;
+  int all_count, all_capacity;
+} Fuse;
+
+/* What a kernel's tasks are cut from. */
+typedef enum { FUSE_TASK_NONE, FUSE_TASK_BATCH, FUSE_TASK_ROWS } FuseTask;
+
+struct FuseKernel {
+  FuseTask task;
+  int32_t extent, tile;
+  int64_t tasks;
+  int level;
+  FuseOp **ops;
+  int op_count, op_capacity;
+};
+
+/* A loop of the tree (op NULL) or an op in a body. The root has neither. */
+struct FuseNode {
+  FuseOp *op;
+  int cls;
+  CellLoopKind kind;
+  int32_t extent;
+  FuseNode *parent, *child, *next;
+  int depth, var;
+  int place; /* number in the order of emission */
+};
+
+/* prepare.c: a copy of g in the form that the pass expects. */
+CellGraph *fuse_prepare(const CellGraph *g);
+
+/* fuse_ops.c */
+FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp *scan);
+FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v); /* the value of a node, made on demand */
+FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out); /* out = value of node v */
+FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
+                      const CellGraph *g, const char *name);
+/* out[0] = sum over a [tasks] value of partial sums */
+FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out);
+bool fuse_is_loop(const FuseIndex *x, int loop); /* exactly that loop, from 0 */
+typedef void (*FuseVisit)(FuseOp *op, FuseAccess *access, void *context);
+void fuse_each_access(FuseOp *op, FuseVisit visit, void *context);
+
+/* fuse_group.c: kernels in launch order. */
+int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels);
+
+/* fuse_tree.c */
+int fuse_class(Fuse *f, int cls); /* representative */
+int fuse_new_class(Fuse *f);
+void fuse_unify(Fuse *f, FuseOp **ops, int count);
+bool fuse_aligned(Fuse *f, const FuseOp *producer, const FuseOp *consumer, int cls);
+FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count);
+
+/* fuse_emit.c: emits one kernel and its launch. */
+void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);
+
+/* buffers.c: offsets of all buffers of the plan. */
+bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *diag);
+
+#endif

@@ -1,0 +1,261 @@
+/* fuse_group.c - which ops share a launch.
+ *
+ * Every op has a loop that its tasks may be cut from: the batch; else the first dimension of its result
+ * (rows), when there is enough work; else none. A sum that removes that loop leaves one partial number a
+ * task, added in order by a fold in a later kernel, so the bytes do not depend on threads.
+ *
+ * Producer and reader may share a kernel if they are cut from the same loop and the reader reads only its
+ * own task's part; else the reader comes at least one level later. Ops sit as late as their readers allow
+ * (what is small stays, what is large is made where it is used), or beside a producer where that costs no
+ * launch. One kernel a level and kind of task: the kernel graph is acyclic by construction. */
+#include <stdlib.h>
+
+#include "ir/fuse.h"
+
+enum { SMALL_WORK = 8192 };
+
+static int64_t loop_product(const FuseOp *op) {
+  int64_t p = 1;
+  for (int i = 0; i < op->loop_count; i++) p *= op->loops[i].extent;
+  return p;
+}
+
+static FuseOp *top_op(FuseOp *op) {
+  while (op->region->scan) op = op->region->scan;
+  return op;
+}
+
+typedef struct {
+  FuseTask task;
+  int32_t extent;
+} Cut;
+
+static bool touches_carry(const FuseOp *op) {
+  if (op->out && op->out->pinned) return true;
+  for (int i = 0; i < op->arg_count; i++)
+    if (op->args[i].kind == FUSE_VALUE && op->args[i].val->pinned) return true;
+  return false;
+}
+
+static bool carries_batch(const FuseOp *scan) {
+  for (int i = 0; i < scan->carry_count; i++) {
+    const FuseVal *c = scan->carries[i];
+    if (!(c->axes & CELL_AXIS(CELL_AXIS_BATCH)) || c->extent[CELL_AXIS_BATCH] == 1) return false;
+  }
+  return scan->carry_count > 0;
+}
+
+static Cut cut_of(FuseOp *op) {
+  if (op->kind == FUSE_SCAN) {
+    if (!carries_batch(op)) return (Cut){FUSE_TASK_NONE, 1};
+    return (Cut){FUSE_TASK_BATCH, op->carries[0]->extent[CELL_AXIS_BATCH]};
+  }
+  int batch = op->out_axis[CELL_AXIS_BATCH];
+  if (touches_carry(op)) {
+    // in the scan's kernel: the scan is a producer or reader of that carry
+    const FuseVal *c = op->out->pinned ? op->out : op->args[0].val;
+    FuseOp *scan = NULL;
+    for (int i = 0; i < c->producer_count; i++)
+      if (c->producers[i]->kind == FUSE_SCAN) scan = c->producers[i];
+    if (scan && !carries_batch(scan)) return (Cut){FUSE_TASK_NONE, 1};
+  }
+  if (batch >= 0) {
+    op->task = batch;
+    return (Cut){FUSE_TASK_BATCH, op->loops[batch].extent};
+  }
+  if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) return (Cut){FUSE_TASK_NONE, 1};
+  if (op->kind == FUSE_CONTRACT) {
+    op->task = op->loop_m;
+    return (Cut){FUSE_TASK_ROWS, op->loops[op->loop_m].extent};
+  }
+  if (op->kind == FUSE_REDUCE && op->reduce == CELL_SUM && op->out->rank == 0 && !op->out->axes) {
+    int largest = -1;
+    for (int i = 0; i < op->loop_count; i++) {
+      if (op->loops[i].axis == CELL_AXIS_BATCH) {
+        op->task = i, op->partial = true;
+        return (Cut){FUSE_TASK_BATCH, op->loops[i].extent};
+      }
+      if (largest < 0 || op->loops[i].extent > op->loops[largest].extent) largest = i;
+    }
+    if (largest >= 0 && op->loops[largest].extent >= SMALL_WORK / 2) {
+      op->task = largest, op->partial = true;
+      return (Cut){FUSE_TASK_ROWS, op->loops[largest].extent};
+    }
+    return (Cut){FUSE_TASK_NONE, 1};
+  }
+  if (op->out->rank >= 1 && op->out_dim[0] >= 0 && op->out_offset[0] == 0 &&
+      op->loops[op->out_dim[0]].extent == op->out->shape[0] && loop_product(op) >= SMALL_WORK) {
+    op->task = op->out_dim[0];
+    return (Cut){FUSE_TASK_ROWS, op->loops[op->task].extent};
+  }
+  return (Cut){FUSE_TASK_NONE, 1};
+}
+
+static int32_t round_up(int32_t n, int32_t to) {
+  return (n + to - 1) / to * to;
+}
+
+/* tile of a task, from the shape and target alone */
+static int32_t tile_of(const Fuse *f, Cut cut) {
+  if (cut.task == FUSE_TASK_NONE) return 1;
+  int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
+  if (cut.task == FUSE_TASK_BATCH) {
+    int32_t tile = round_up((cut.extent + wanted - 1) / wanted, 4);
+    return tile < 16 ? 16 : tile > 64 ? 64 : tile;
+  }
+  int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
+  return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
+}
+
+typedef struct {
+  FuseOp *op;
+  Cut cut;
+  int alap;
+} Item;
+
+typedef struct {
+  const FuseVal *val;
+  bool own; /* reads only its own task's part */
+} Reading;
+
+static void check_reading(FuseOp *op, FuseAccess *x, void *context) {
+  Reading *r = context;
+  if (x->kind != FUSE_VALUE || x->val != r->val || x->val->producer_count == 0) return;
+  const FuseOp *producer = x->val->producers[0];
+  if (producer->kind == FUSE_SCAN && x->val->producer_count > 1) producer = x->val->producers[1];
+  if (producer->task < 0) return;
+  int axis = producer->loops[producer->task].axis;
+  if (axis >= 0) {
+    const FuseIndex *index = &x->axis[axis];
+    if (index->count != 1 || index->loaded >= 0 || op->loops[index->term[0].loop].axis != axis) r->own = false;
+    return;
+  }
+  for (int d = 0; d < x->val->rank; d++)
+    if (producer->out_dim[d] == producer->task && !fuse_is_loop(&x->dim[d], op->task)) r->own = false;
+}
+
+/* whether `reader` (perhaps inside a scan) may share a kernel with the producer of val */
+static bool may_join(const Item *producer, const Item *reader, FuseOp *inner, const FuseVal *val) {
+  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent) return false;
+  if (producer->op->partial) return false;
+  if (producer->cut.task == FUSE_TASK_NONE) return true;
+  Reading r = {val, true};
+  fuse_each_access(inner, check_reading, &r);
+  return r.own;
+}
+
+static int by_order(const void *a, const void *b) {
+  const FuseOp *x = *(FuseOp *const *)a, *y = *(FuseOp *const *)b;
+  return (x->order > y->order) - (x->order < y->order);
+}
+
+/* folds stand right after the ops whose partial sums they add */
+static void split_partials(Fuse *f, FuseRegion *r, Cut **cuts) {
+  int count = r->op_count;
+  FuseOp **before = r->ops;
+  Cut *cut = CELL_NEW_ARRAY(f->arena, Cut, 2 * count);
+  r->ops = NULL, r->op_count = r->op_capacity = 0;
+  for (int i = 0; i < count; i++) {
+    FuseOp *op = before[i];
+    Cut c = cut_of(op);
+    CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
+    cut[r->op_count - 1] = c;
+    if (!op->partial) continue;
+    int32_t tile = tile_of(f, c), tasks = (c.extent + tile - 1) / tile;
+    FuseVal *whole = op->out;
+    FuseVal *partials = fuse_new_val(f, CELL_F, 1, &tasks, 0, NULL,
+                                     cell_arena_printf(f->arena, "%s partials", whole->name ? whole->name : ""));
+    partials->global = true;
+    op->out = partials;
+    whole->producers = NULL, whole->producer_count = whole->producer_capacity = 0;
+    CELL_PUSH(f->arena, partials->producers, partials->producer_count, partials->producer_capacity, op);
+    fuse_fold_op(f, r, partials, whole);
+    cut[r->op_count - 1] = (Cut){FUSE_TASK_NONE, 1};
+  }
+  for (int i = 0; i < r->op_count; i++) r->ops[i]->order = i;
+  *cuts = cut;
+}
+
+int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
+  Cut *cuts;
+  split_partials(f, r, &cuts);
+  int n = r->op_count;
+  Item *items = CELL_NEW_ARRAY(f->arena, Item, n);
+  for (int i = 0; i < n; i++) items[i] = (Item){r->ops[i], cuts[i], 0};
+
+  // as late as readers allow; levels count down from 0
+  for (int i = n - 1; i >= 0; i--) {
+    FuseVal *outs[64];
+    int count = 0;
+    if (items[i].op->kind == FUSE_SCAN)
+      for (int c = 0; c < items[i].op->carry_count && count < 64; c++) outs[count++] = items[i].op->carries[c];
+    else outs[count++] = items[i].op->out;
+    for (int o = 0; o < count; o++) {
+      for (int c = 0; c < outs[o]->consumer_count; c++) {
+        FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
+        if (reader == items[i].op) continue;
+        Item *to = &items[reader->order];
+        // a carry's first value is written before its scan runs
+        if (reader->order < i) continue;
+        int level = may_join(&items[i], to, inner, outs[o]) ? to->alap : to->alap - 1;
+        if (level < items[i].alap) items[i].alap = level;
+      }
+    }
+    items[i].op->level = items[i].alap;
+  }
+
+  // beside a producer, where that is legal and earlier
+  int *low = CELL_NEW_ARRAY(f->arena, int, n), *beside = CELL_NEW_ARRAY(f->arena, int, n);
+  for (int i = 0; i < n; i++) low[i] = INT32_MIN, beside[i] = INT32_MIN;
+  for (int i = 0; i < n; i++) {
+    FuseOp *op = items[i].op;
+    bool starts_scan = op->kind != FUSE_SCAN && op->out->pinned;
+    if (!starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN && beside[i] < op->level) op->level = beside[i];
+    FuseVal *outs[64];
+    int count = 0;
+    if (op->kind == FUSE_SCAN)
+      for (int c = 0; c < op->carry_count && count < 64; c++) outs[count++] = op->carries[c];
+    else outs[count++] = op->out;
+    for (int o = 0; o < count; o++) {
+      for (int c = 0; c < outs[o]->consumer_count; c++) {
+        FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
+        int j = reader->order;
+        if (j <= i) continue;
+        bool join = may_join(&items[i], &items[j], inner, outs[o]);
+        int level = join ? op->level : op->level + 1;
+        if (level > low[j]) low[j] = level;
+        if (join && op->level > beside[j]) beside[j] = op->level;
+      }
+    }
+  }
+
+  // one kernel a level and cut
+  FuseKernel **list = NULL;
+  int count = 0, capacity = 0;
+  for (int i = 0; i < n; i++) {
+    FuseOp *op = items[i].op;
+    FuseKernel *k = NULL;
+    for (int j = 0; j < count && !k; j++)
+      if (list[j]->level == op->level && list[j]->task == items[i].cut.task && list[j]->extent == items[i].cut.extent)
+        k = list[j];
+    if (!k) {
+      k = CELL_NEW(f->arena, FuseKernel);
+      k->level = op->level, k->task = items[i].cut.task, k->extent = items[i].cut.extent;
+      k->tile = tile_of(f, items[i].cut);
+      k->tasks = (k->extent + k->tile - 1) / k->tile;
+      CELL_PUSH(f->arena, list, count, capacity, k);
+    }
+    CELL_PUSH(f->arena, k->ops, k->op_count, k->op_capacity, op);
+    op->kernel = k;
+  }
+  for (int i = 0; i < count; i++) qsort(list[i]->ops, (size_t)list[i]->op_count, sizeof(FuseOp *), by_order);
+  // launch order: by level, then as they were first needed (insertion sort keeps that)
+  for (int i = 1; i < count; i++) {
+    FuseKernel *k = list[i];
+    int j = i;
+    while (j > 0 && list[j - 1]->level > k->level) list[j] = list[j - 1], j--;
+    list[j] = k;
+  }
+  *kernels = list;
+  return count;
+}

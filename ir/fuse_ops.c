@@ -1,0 +1,707 @@
+/* fuse_ops.c - from graph nodes to ops with named loops.
+ *
+ * Views vanish: an operand is followed through reshape, transpose, slice and broadcast to the value that
+ * is stored, and the index map on the way is kept. A view whose map would not be affine (a split of a
+ * dimension that is not stored as one) is copied into a value of its own. Loops of extent 1 do not
+ * exist. Ops come out in topological order. */
+#include <string.h>
+
+#include "ir/fuse.h"
+
+static FuseIndex index_const(int64_t base) {
+  return (FuseIndex){.base = base, .loaded = -1};
+}
+static FuseIndex index_loop(int loop) {
+  FuseIndex x = index_const(0);
+  if (loop >= 0) x.count = 1, x.term[0].loop = loop, x.term[0].coef = 1;
+  return x;
+}
+
+/* a + by * b; false if there is no room, or both hold an operand's value */
+static bool index_add(FuseIndex *a, const FuseIndex *b, int64_t by) {
+  a->base += by * b->base;
+  if (b->loaded >= 0) {
+    if (a->loaded >= 0 || by != 1) return false;
+    a->loaded = b->loaded;
+  }
+  if (b->scan) {
+    if (a->scan || by != 1) return false;
+    a->scan = b->scan;
+  }
+  for (int i = 0; i < b->count; i++) {
+    int j = 0;
+    while (j < a->count && a->term[j].loop != b->term[i].loop) j++;
+    if (j == CELL_MAX_RANK) return false;
+    if (j == a->count) a->count++, a->term[j].loop = b->term[i].loop, a->term[j].coef = 0;
+    a->term[j].coef += by * b->term[i].coef;
+  }
+  return true;
+}
+
+bool fuse_is_loop(const FuseIndex *x, int loop) {
+  return loop >= 0 && x->base == 0 && x->loaded < 0 && !x->scan && x->count == 1 &&
+         x->term[0].loop == loop && x->term[0].coef == 1;
+}
+
+FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
+                      const CellGraph *g, const char *name) {
+  FuseVal *val = CELL_NEW(f->arena, FuseVal);
+  val->dtype = dtype, val->rank = rank, val->axes = axes, val->name = name;
+  for (int i = 0; i < rank; i++) val->shape[i] = shape[i];
+  for (int a = 0; g && a < g->axis_count; a++) val->extent[a] = g->axes[a].extent;
+  val->buffer = val->scratch = -1;
+  for (int i = 0; i < FUSE_UNROLL; i++) val->reg[i] = -1;
+  return val;
+}
+
+static FuseVal *node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
+  const CellNode *n = cell_node(r->g, v);
+  return fuse_new_val(f, n->dtype, n->rank, n->shape, n->axes, r->g, name);
+}
+
+static FuseOp *new_op(Fuse *f, FuseRegion *r, FuseKind kind, const CellNode *node, FuseVal *out) {
+  FuseOp *op = CELL_NEW(f->arena, FuseOp);
+  op->kind = kind, op->node = node, op->region = r, op->out = out;
+  op->scalar = CELL_OP_COUNT;
+  op->lane = op->task = -1;
+  op->loop_m = op->loop_n = op->loop_k = -1;
+  for (int i = 0; i < CELL_MAX_AXES; i++) op->out_axis[i] = -1;
+  for (int i = 0; i < CELL_MAX_RANK; i++) op->out_dim[i] = -1;
+  return op;
+}
+
+static int add_loop(FuseOp *op, int32_t extent, int axis, bool reduced) {
+  if (extent == 1) return -1;
+  CELL_ASSERT(op->loop_count < FUSE_MAX_LOOPS);
+  op->loops[op->loop_count] = (FuseLoop){.extent = extent, .axis = axis, .reduced = reduced};
+  return op->loop_count++;
+}
+
+/* loops over the axes of `mask`; where[a] is the loop of axis a */
+static void add_axes(FuseOp *op, const CellGraph *g, uint32_t mask, bool reduced, int *where) {
+  for (int a = 0; a < g->axis_count; a++)
+    if (mask & CELL_AXIS(a)) where[a] = add_loop(op, g->axes[a].extent, a, reduced);
+}
+
+static void visit_accesses(FuseOp *op, FuseVisit visit, void *context) {
+  for (int i = 0; i < op->arg_count; i++) visit(op, &op->args[i], context);
+  for (int i = 0; i < op->segment_count; i++) {
+    visit(op, &op->segments[i].a, context);
+    visit(op, &op->segments[i].b, context);
+  }
+}
+void fuse_each_access(FuseOp *op, FuseVisit visit, void *context) {
+  visit_accesses(op, visit, context);
+}
+
+static void consume(FuseOp *op, FuseAccess *access, void *context) {
+  Fuse *f = context;
+  if (access->kind != FUSE_VALUE) return;
+  FuseVal *val = access->val;
+  for (int i = 0; i < val->consumer_count; i++)
+    if (val->consumers[i] == op) return;
+  CELL_PUSH(f->arena, val->consumers, val->consumer_count, val->consumer_capacity, op);
+}
+
+static void finish_op(Fuse *f, FuseOp *op) {
+  FuseRegion *r = op->region;
+  op->order = f->order++;
+  for (int i = 0; i < op->loop_count; i++) op->loops[i].cls = fuse_new_class(f);
+  if (op->out) CELL_PUSH(f->arena, op->out->producers, op->out->producer_count, op->out->producer_capacity, op);
+  visit_accesses(op, consume, f);
+  CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
+  CELL_PUSH(f->arena, f->all, f->all_count, f->all_capacity, op);
+}
+
+/* ---- operands ---- */
+
+/* index of each dimension of a reshape's operand, from those of its result; false if not affine */
+static bool unreshape(const CellNode *from, const CellNode *to, const FuseIndex *out, FuseIndex *in,
+                      bool stored) {
+  int i = 0, j = 0;
+  while (i < from->rank || j < to->rank) {
+    // the next groups of dimensions with equal products
+    int i0 = i, j0 = j;
+    int64_t p = i < from->rank ? from->shape[i++] : 1, q = j < to->rank ? to->shape[j++] : 1;
+    while (p != q) {
+      if (p < q) p *= from->shape[i++];
+      else q *= to->shape[j++];
+    }
+    FuseIndex whole = index_const(0);
+    int64_t stride = q;
+    for (int d = j0; d < j; d++) {
+      stride /= to->shape[d];
+      if (to->shape[d] > 1 && !index_add(&whole, &out[d], stride)) {
+        return false;
+      }
+      if (to->shape[d] > 1 && out[d].loaded >= 0 && stride != 1) return false;
+    }
+    // the operand's dimensions of the group; those of size 1 are at 0
+    int real = 0, last = -1;
+    for (int d = i0; d < i; d++) {
+      in[d] = index_const(0);
+      if (from->shape[d] > 1) real++, last = d;
+    }
+    if (real > 1 && !stored) {
+      return false;
+    }
+    // several stored neighbours: the whole index stands on the last, as an offset
+    if (real >= 1) in[last] = whole;
+    // ... but keep them apart where they are the same dimensions
+    if (real > 1 && j - j0 == real + 0) {
+      int d0 = i0;
+      bool same = true;
+      int e = j0;
+      for (int d = d0; d < i && same; d++) {
+        if (from->shape[d] == 1) continue;
+        while (e < j && to->shape[e] == 1) e++;
+        same = e < j && to->shape[e] == from->shape[d];
+        e++;
+      }
+      if (same) {
+        e = j0;
+        for (int d = d0; d < i; d++) {
+          if (from->shape[d] == 1) continue;
+          while (to->shape[e] == 1) e++;
+          in[d] = out[e++];
+        }
+      }
+    }
+  }
+  return true;
+}
+
+static bool is_view(CellOp op) {
+  return op == CELL_OP_RESHAPE || op == CELL_OP_TRANSPOSE || op == CELL_OP_SLICE ||
+         op == CELL_OP_BROADCAST || op == CELL_OP_STOP_GRADIENT;
+}
+
+static FuseRegion *outer_region(FuseRegion *r, CellValue *v, bool *carry, int *which) {
+  const CellNode *n = cell_node(r->g, *v);
+  int number;
+  *carry = false;
+  if (!r->scan) return NULL;
+  if (sscanf(n->name, "carry%d", &number) == 1) {
+    *carry = true, *which = number;
+    return r;
+  }
+  if (sscanf(n->name, "step%d", &number) == 1) {
+    *v = r->scan->node->args[r->scan->node->carry_count + number];
+    return r->parent;
+  }
+  return NULL;
+}
+
+/* Follows node v of region r, read at axis[] and dim[], to what is stored. */
+static FuseAccess follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axis,
+                         const FuseIndex *dim) {
+  FuseAccess x = {.kind = FUSE_VALUE};
+  for (int a = 0; a < CELL_MAX_AXES; a++) x.axis[a] = axis[a];
+  for (int d = 0; d < CELL_MAX_RANK; d++) x.dim[d] = dim[d];
+  for (;;) {
+    const CellNode *n = cell_node(r->g, v);
+    if (r->vals[v]) {
+      x.val = r->vals[v];
+      return x;
+    }
+    if (n->op == CELL_OP_INPUT) {
+      bool carry;
+      int which;
+      FuseRegion *up = outer_region(r, &v, &carry, &which);
+      if (carry) {
+        x.val = r->scan->carries[which];
+        return x;
+      }
+      if (up) {
+        x.axis[r->scan->axis] = (FuseIndex){.loaded = -1, .scan = r->scan};
+        r = up;
+        continue;
+      }
+    }
+    if (n->op == CELL_OP_CONST) {
+      x.kind = FUSE_CONSTANT, x.number = n->number;
+      return x;
+    }
+    if (n->op == CELL_OP_RANGE) {
+      x.kind = FUSE_RANGE;
+      return x;
+    }
+    if (n->op == CELL_OP_AXIS_INDEX) {
+      x.kind = FUSE_POSITION, x.axis[0] = x.axis[n->axis];
+      return x;
+    }
+    if (!is_view(n->op)) {
+      x.val = fuse_val(f, r, v);
+      return x;
+    }
+    CellValue a = n->args[0];
+    const CellNode *an = cell_node(r->g, a);
+    FuseIndex in[CELL_MAX_RANK];
+    for (int d = 0; d < CELL_MAX_RANK; d++) in[d] = index_const(0);
+    switch (n->op) {
+    case CELL_OP_RESHAPE:
+      if (!unreshape(an, n, x.dim, in, !is_view(an->op) || r->vals[a])) {
+        // not affine: the operand becomes a value of its own, row-major
+        FuseVal *copy = node_val(f, r, a, NULL);
+        if (is_view(an->op)) fuse_copy_op(f, r, a, copy), r->vals[a] = copy;
+        if (!unreshape(an, n, x.dim, in, true)) {
+          // an index that cannot be merged (a loaded one): the result is copied as well
+          FuseVal *whole = node_val(f, r, v, NULL);
+          fuse_copy_op(f, r, v, whole);
+          r->vals[v] = whole;
+          continue;
+        }
+      }
+      break;
+    case CELL_OP_TRANSPOSE:
+      for (int d = 0; d < n->rank; d++) in[n->map[d]] = x.dim[d];
+      break;
+    case CELL_OP_SLICE:
+      for (int d = 0; d < n->rank; d++) in[d] = x.dim[d];
+      in[n->dim].base += n->begin;
+      break;
+    case CELL_OP_BROADCAST:
+      for (int d = 0; d < an->rank; d++)
+        in[d] = an->shape[d] == 1 ? index_const(0) : x.dim[n->map[d]];
+      break;
+    default:
+      for (int d = 0; d < n->rank; d++) in[d] = x.dim[d];
+    }
+    memcpy(x.dim, in, sizeof in);
+    v = a;
+  }
+}
+
+/* operand i of an op, read at the loops given for its axes and dimensions */
+static FuseAccess operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis_loop,
+                          const int *dim_loop) {
+  FuseIndex axis[CELL_MAX_AXES], dim[CELL_MAX_RANK];
+  const CellNode *n = cell_node(r->g, v);
+  for (int a = 0; a < CELL_MAX_AXES; a++) axis[a] = index_loop(axis_loop[a]);
+  for (int d = 0; d < CELL_MAX_RANK; d++) dim[d] = index_loop(d < n->rank ? dim_loop[d] : -1);
+  return follow(f, r, v, axis, dim);
+}
+
+/* ---- one op a node ---- */
+
+static void out_loops(FuseOp *op, const CellGraph *g, const CellNode *n) {
+  for (int a = 0; a < CELL_MAX_AXES; a++) op->out_axis[a] = -1;
+  add_axes(op, g, n->axes, false, op->out_axis);
+  for (int d = 0; d < n->rank; d++) op->out_dim[d] = add_loop(op, n->shape[d], -1, false);
+}
+
+static void make_elementwise(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  FuseOp *op = new_op(f, r, FUSE_SCALAR, n, r->vals[v]);
+  op->scalar = n->op;
+  out_loops(op, r->g, n);
+  op->arg_count = n->arg_count;
+  op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, n->arg_count);
+  for (int i = 0; i < n->arg_count; i++)
+    op->args[i] = operand(f, r, n->args[i], op->out_axis, op->out_dim);
+  finish_op(f, op);
+}
+
+FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out) {
+  const CellNode *n = cell_node(r->g, v);
+  FuseOp *op = new_op(f, r, FUSE_SCALAR, n, out);
+  // a carry may vary over more axes than what it starts from
+  int loops[CELL_MAX_AXES];
+  for (int a = 0; a < CELL_MAX_AXES; a++) loops[a] = -1;
+  add_axes(op, r->g, out->axes, false, op->out_axis);
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    if (n->axes & CELL_AXIS(a)) loops[a] = op->out_axis[a];
+  for (int d = 0; d < n->rank; d++) op->out_dim[d] = add_loop(op, n->shape[d], -1, false);
+  op->arg_count = 1;
+  op->args = CELL_NEW(f->arena, FuseAccess);
+  // the view itself may be what is copied: follow it, not a value that stands for it
+  FuseVal *own = r->vals[v];
+  if (own == out) r->vals[v] = NULL;
+  op->args[0] = operand(f, r, v, loops, op->out_dim);
+  if (own == out) r->vals[v] = own;
+  finish_op(f, op);
+  return op;
+}
+
+static void make_take(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v), *a = cell_node(r->g, n->args[0]);
+  FuseOp *op = new_op(f, r, FUSE_SCALAR, n, r->vals[v]);
+  out_loops(op, r->g, n);
+  op->arg_count = 2;
+  op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
+  // args[0] is what is read, args[1] the index
+  FuseIndex axis[CELL_MAX_AXES], dim[CELL_MAX_RANK];
+  for (int i = 0; i < CELL_MAX_AXES; i++) axis[i] = index_loop(op->out_axis[i]);
+  for (int i = 0; i < CELL_MAX_RANK; i++) dim[i] = index_const(0);
+  int at = 0;
+  for (int d = 0; d < a->rank; d++)
+    if (n->dim != d) dim[d] = index_loop(op->out_dim[at++]);
+  FuseIndex loaded = index_const(0);
+  loaded.loaded = 1;
+  if (n->dim >= 0) dim[n->dim] = loaded;
+  else axis[n->axis] = loaded;
+  int none[CELL_MAX_RANK] = {-1, -1, -1, -1};
+  op->args[1] = operand(f, r, n->args[1], op->out_axis, none);
+  if (op->args[1].kind == FUSE_POSITION && op->args[1].axis[0].loaded < 0) {
+    // an index that is a loop is no load
+    if (n->dim >= 0) dim[n->dim] = op->args[1].axis[0];
+    else axis[n->axis] = op->args[1].axis[0];
+    op->arg_count = 1;
+  }
+  op->args[0] = follow(f, r, n->args[0], axis, dim);
+  finish_op(f, op);
+}
+
+static void make_one_hot(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  FuseOp *op = new_op(f, r, FUSE_ONE_HOT, n, r->vals[v]);
+  out_loops(op, r->g, n);
+  op->arg_count = 1;
+  op->args = CELL_NEW(f->arena, FuseAccess);
+  op->args[0] = operand(f, r, n->args[0], op->out_axis, op->out_dim);
+  finish_op(f, op);
+}
+
+/* one op an entry: bit i is an exact expression of constants */
+static void make_sign_bits(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  for (int i = 0; i < n->shape[n->rank - 1]; i++) {
+    FuseOp *op = new_op(f, r, FUSE_BIT, n, r->vals[v]);
+    op->bit = i;
+    add_axes(op, r->g, n->axes, false, op->out_axis);
+    for (int d = 0; d < n->rank - 1; d++) op->out_dim[d] = add_loop(op, n->shape[d], -1, false);
+    op->out_offset[n->rank - 1] = i;
+    op->arg_count = 1;
+    op->args = CELL_NEW(f->arena, FuseAccess);
+    op->args[0] = operand(f, r, n->args[0], op->out_axis, op->out_dim);
+    finish_op(f, op);
+  }
+}
+
+static void make_reduce(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v), *a = cell_node(r->g, n->args[0]);
+  FuseOp *op = new_op(f, r, FUSE_REDUCE, n, r->vals[v]);
+  op->reduce = n->reduce;
+  out_loops(op, r->g, n);
+  int axis[CELL_MAX_AXES], dim[CELL_MAX_RANK], at = 0;
+  memcpy(axis, op->out_axis, sizeof axis);
+  add_axes(op, r->g, n->over, true, axis);
+  for (int d = 0; d < a->rank; d++)
+    dim[d] = n->dims >> d & 1 ? add_loop(op, a->shape[d], -1, true) : op->out_dim[at++];
+  op->arg_count = 1;
+  op->args = CELL_NEW(f->arena, FuseAccess);
+  op->args[0] = operand(f, r, n->args[0], axis, dim);
+  finish_op(f, op);
+}
+
+static int letter_loop(const CellNode *n, const int *loops, char letter) {
+  (void)n;
+  return loops[(unsigned char)letter & 127];
+}
+
+/* loops of a contract: result axes and dimensions, then what is summed */
+static void contract_loops(FuseOp *op, FuseRegion *r, int *axis, int dims[2][CELL_MAX_RANK]) {
+  const CellNode *n = op->node;
+  int loops[128];
+  for (int i = 0; i < 128; i++) loops[i] = -2;
+  out_loops(op, r->g, n);
+  for (int d = 0; d < n->rank; d++) loops[(unsigned char)n->labels[2][d] & 127] = op->out_dim[d];
+  memcpy(axis, op->out_axis, CELL_MAX_AXES * sizeof *axis);
+  add_axes(op, r->g, n->over, true, axis);
+  for (int i = 0; i < 2; i++) {
+    const CellNode *a = cell_node(r->g, n->args[i]);
+    for (int d = 0; d < a->rank; d++) {
+      int *slot = &loops[(unsigned char)n->labels[i][d] & 127];
+      if (*slot == -2) *slot = add_loop(op, a->shape[d], -1, true);
+      dims[i][d] = letter_loop(n, loops, n->labels[i][d]);
+    }
+  }
+}
+
+/* an operand's axes beyond its own are not read */
+static FuseAccess contract_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims) {
+  int own[CELL_MAX_AXES];
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    own[a] = cell_node(r->g, v)->axes & CELL_AXIS(a) ? axis[a] : -1;
+  return operand(f, r, v, own, dims);
+}
+
+static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  FuseOp *op = new_op(f, r, FUSE_REDUCE, n, r->vals[v]);
+  op->reduce = CELL_SUM;
+  int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK];
+  contract_loops(op, r, axis, dims);
+  op->arg_count = 2;
+  op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
+  for (int i = 0; i < 2; i++) op->args[i] = contract_operand(f, r, n->args[i], axis, dims[i]);
+  finish_op(f, op);
+}
+
+/* Whether a contract is done by the micro-kernel over a whole tile (an anchor), and which of its loops are
+ * rows, columns and inner: either a parameter against values of the batch, or a sum over the batch with a
+ * matrix as its result. Everything else is an ordinary nest. */
+static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *param) {
+  const CellGraph *g = r->g;
+  const CellNode *a = cell_node(g, n->args[0]), *b = cell_node(g, n->args[1]);
+  *weight = false;
+  if (n->over & CELL_AXIS(CELL_AXIS_BATCH)) {
+    // dW[i, j] = sum over the batch of a[i] b[j]
+    if (n->axes || n->rank != 2 || a->rank != 1 || b->rank != 1) return false;
+    if (a->axes != b->axes || n->over != a->axes) return false;
+    *weight = true;
+    return n->shape[0] > 1 && n->shape[1] > 1;
+  }
+  if (n->over) return false;
+  for (int i = 0; i < 2; i++) {
+    const CellNode *p = i ? b : a, *x = i ? a : b;
+    if (p->axes || p->rank != 2 || !(x->axes & CELL_AXIS(CELL_AXIS_BATCH)) || x->rank < 1) continue;
+    // one label of the parameter is summed, the other is the result's
+    int in0 = strchr(n->labels[2], n->labels[i][0]) != NULL, in1 = strchr(n->labels[2], n->labels[i][1]) != NULL;
+    if (in0 == in1) continue;
+    char row = n->labels[i][in0 ? 0 : 1];
+    if (strchr(n->labels[1 - i], row)) continue;
+    if ((int64_t)p->shape[0] * p->shape[1] < 64 || p->shape[0] == 1 || p->shape[1] == 1) continue;
+    *param = i;
+    return true;
+  }
+  return false;
+}
+
+/* operand pieces along the loop `loop`: the operands of a concat, or the whole */
+typedef struct {
+  FuseAccess access;
+  int32_t begin, extent;
+} Piece;
+
+static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims, int loop,
+                  Piece *out, int room) {
+  const CellNode *n = cell_node(r->g, v);
+  bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room && dims[n->dim] == loop && loop >= 0;
+  if (!along) {
+    out[0].access = contract_operand(f, r, v, axis, dims);
+    out[0].begin = 0, out[0].extent = -1;
+    return 1;
+  }
+  int count = 0;
+  int32_t at = 0;
+  for (int i = 0; i < n->arg_count; i++) {
+    const CellNode *a = cell_node(r->g, n->args[i]);
+    out[count].access = contract_operand(f, r, n->args[i], axis, dims);
+    out[count].begin = at, out[count].extent = a->shape[n->dim];
+    at += a->shape[n->dim];
+    count++;
+  }
+  return count;
+}
+
+/* every read index of a view must be plain: strides only, no loaded values, no merged loops */
+static bool plain(const FuseAccess *x) {
+  if (x->kind != FUSE_VALUE || x->val->dtype != CELL_F) return false;
+  for (int d = 0; d < x->val->rank; d++)
+    if (x->dim[d].loaded >= 0) return false;
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    if (x->axis[a].loaded >= 0) return false;
+  return true;
+}
+
+static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  bool weight;
+  int param = 0;
+  if (!anchor(r, n, &weight, &param)) return false;
+  FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
+  int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK];
+  contract_loops(op, r, axis, dims);
+  enum { ROOM = 32 };
+  Piece a[ROOM], b[ROOM];
+  int na, nb;
+  if (weight) {
+    // rows: a's entry; columns: b's; inner: the batch
+    op->loop_m = dims[0][0], op->loop_n = dims[1][0], op->loop_k = axis[CELL_AXIS_BATCH];
+    na = pieces(f, r, n->args[0], axis, dims[0], -1, a, ROOM); // tasks are cut from the rows
+    nb = pieces(f, r, n->args[1], axis, dims[1], op->loop_n, b, ROOM);
+  } else {
+    // rows: the batch; columns: the parameter's free dimension; inner: the other
+    int free_dim = strchr(n->labels[2], n->labels[param][0]) ? 0 : 1;
+    op->loop_m = axis[CELL_AXIS_BATCH], op->loop_n = dims[param][free_dim];
+    op->loop_k = dims[param][1 - free_dim];
+    na = pieces(f, r, n->args[1 - param], axis, dims[1 - param], op->loop_k, a, ROOM);
+    nb = 1;
+    b[0].access = contract_operand(f, r, n->args[param], axis, dims[param]);
+    b[0].begin = 0, b[0].extent = -1;
+  }
+  for (int i = 0; i < na; i++)
+    if (!plain(&a[i].access)) return false;
+  for (int i = 0; i < nb; i++)
+    if (!plain(&b[i].access)) return false;
+  int32_t m = op->loop_m < 0 ? 1 : op->loops[op->loop_m].extent, k = op->loop_k < 0 ? 1 : op->loops[op->loop_k].extent,
+          cols = op->loops[op->loop_n].extent;
+  op->segments = CELL_NEW_ARRAY(f->arena, FuseSegment, na * nb);
+  for (int i = 0; i < na; i++) {
+    for (int j = 0; j < nb; j++) {
+      FuseSegment *s = &op->segments[op->segment_count++];
+      s->a = a[i].access, s->b = b[j].access;
+      s->m_extent = m, s->n_extent = cols, s->k_extent = k;
+      if (weight) {
+        if (a[i].extent >= 0) s->m_extent = a[i].extent, s->m_offset = a[i].begin;
+        if (b[j].extent >= 0) s->n_extent = b[j].extent, s->n_offset = b[j].begin;
+      } else if (a[i].extent >= 0) {
+        // the parameter is read from the piece's first column on
+        s->k_extent = a[i].extent;
+        FuseIndex begin = index_const(a[i].begin);
+        for (int d = 0; d < s->b.val->rank; d++)
+          if (s->b.dim[d].count == 1 && s->b.dim[d].term[0].loop == op->loop_k)
+            index_add(&s->b.dim[d], &begin, s->b.dim[d].term[0].coef);
+        s->add = i > 0;
+      }
+    }
+  }
+  finish_op(f, op);
+  return true;
+}
+
+/* a concat or pad: one copy a piece */
+static void make_pieces(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  int32_t at = 0;
+  int count = n->op == CELL_OP_PAD ? 3 : n->arg_count;
+  for (int i = 0; i < count; i++) {
+    CellValue a = n->op == CELL_OP_PAD ? n->args[0] : n->args[i];
+    const CellNode *an = cell_node(r->g, a);
+    int32_t extent = an->shape[n->dim];
+    bool zeros = n->op == CELL_OP_PAD && i != 1;
+    if (zeros) extent = i == 0 ? n->begin : n->end;
+    if (extent == 0) continue;
+    FuseOp *op = new_op(f, r, FUSE_SCALAR, n, r->vals[v]);
+    add_axes(op, r->g, n->axes, false, op->out_axis);
+    for (int d = 0; d < n->rank; d++)
+      op->out_dim[d] = add_loop(op, d == n->dim ? extent : n->shape[d], -1, false);
+    op->out_offset[n->dim] = at;
+    op->arg_count = 1;
+    op->args = CELL_NEW(f->arena, FuseAccess);
+    if (zeros) op->args[0] = (FuseAccess){.kind = FUSE_CONSTANT, .number = 0};
+    else op->args[0] = contract_operand(f, r, a, op->out_axis, op->out_dim);
+    finish_op(f, op);
+    at += extent;
+  }
+}
+
+static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  FuseOp *op = new_op(f, r, FUSE_SCAN, n, NULL);
+  while (n->over != CELL_AXIS(op->axis)) op->axis++;
+  op->carry_count = n->carry_count;
+  op->carries = CELL_NEW_ARRAY(f->arena, FuseVal *, n->carry_count);
+  for (int i = 0; i < n->carry_count; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "carry%d", i);
+    CellValue in = cell_find_input(n->body, name), out = cell_find_output(n->body, name);
+    const CellNode *o = cell_node(n->body, out);
+    uint32_t axes = o->axes | cell_node(r->g, n->args[i])->axes;
+    if (in != CELL_NONE) axes |= cell_node(n->body, in)->axes;
+    axes &= ~CELL_AXIS(op->axis);
+    op->carries[i] = fuse_new_val(f, o->dtype == CELL_I ? CELL_I : CELL_F, o->rank, o->shape, axes, r->g,
+                                  cell_arena_printf(f->arena, "carry %d", i));
+    op->carries[i]->pinned = true;
+    fuse_copy_op(f, r, n->args[i], op->carries[i]);
+  }
+  op->body = fuse_region(f, n->body, r, op);
+  FuseRegion *body = op->body;
+  // results first, all of them, then the copies: a carry may read another's old value
+  FuseVal **next = CELL_NEW_ARRAY(f->arena, FuseVal *, n->carry_count);
+  for (int i = 0; i < n->carry_count; i++) {
+    CellValue out = cell_find_output(n->body, op->carries[i]->name ? cell_arena_printf(f->arena, "carry%d", i) : "");
+    const CellNode *o = cell_node(n->body, out);
+    if (is_view(o->op) || o->op == CELL_OP_INPUT || o->op == CELL_OP_CONST || o->op == CELL_OP_RANGE || o->op == CELL_OP_AXIS_INDEX) {
+      next[i] = node_val(f, body, out, NULL);
+      fuse_copy_op(f, body, out, next[i]);
+    } else {
+      next[i] = fuse_val(f, body, out);
+    }
+  }
+  int ops = body->op_count;
+  for (int i = 0; i < n->carry_count; i++) {
+    CellValue out = cell_find_output(n->body, cell_arena_printf(f->arena, "carry%d", i));
+    FuseVal *own = body->vals[out];
+    body->vals[out] = next[i];
+    FuseOp *copy = fuse_copy_op(f, body, out, op->carries[i]);
+    body->vals[out] = own;
+    CELL_PUSH(f->arena, body->after, body->after_count, body->after_capacity, copy);
+  }
+  body->op_count = ops;
+  finish_op(f, op);
+  // the scan writes every carry again and reads what it starts from
+  for (int i = 0; i < op->carry_count; i++) {
+    FuseVal *c = op->carries[i];
+    CELL_PUSH(f->arena, c->producers, c->producer_count, c->producer_capacity, op);
+    CELL_PUSH(f->arena, c->consumers, c->consumer_count, c->consumer_capacity, op);
+  }
+}
+
+FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out) {
+  FuseOp *op = new_op(f, r, FUSE_REDUCE, NULL, out);
+  op->reduce = CELL_SUM;
+  int loop = add_loop(op, partials->shape[0], -1, true);
+  op->arg_count = 1;
+  op->args = CELL_NEW(f->arena, FuseAccess);
+  op->args[0].kind = FUSE_VALUE, op->args[0].val = partials;
+  for (int a = 0; a < CELL_MAX_AXES; a++) op->args[0].axis[a] = index_const(0);
+  for (int d = 0; d < CELL_MAX_RANK; d++) op->args[0].dim[d] = index_const(0);
+  op->args[0].dim[0] = index_loop(loop);
+  finish_op(f, op);
+  return op;
+}
+
+FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
+  if (r->vals[v]) return r->vals[v];
+  const CellNode *n = cell_node(r->g, v);
+  if (n->op == CELL_OP_INPUT) {
+    // the same tensor wherever it is read: a program has one value a name
+    if (r->parent) {
+      FuseRegion *top = r;
+      while (top->parent) top = top->parent;
+      CellValue outer = cell_find_input(top->g, n->name);
+      if (outer != CELL_NONE) return r->vals[v] = fuse_val(f, top, outer);
+      // read by a body alone: the program's table of buffers joins it by name
+    }
+    FuseVal *val = node_val(f, r, v, n->name);
+    val->global = true;
+    return r->vals[v] = val;
+  }
+  if (n->op == CELL_OP_RESULT) {
+    CellValue scan = n->args[0];
+    FuseOp *op = NULL;
+    for (int i = 0; i < r->op_count && !op; i++)
+      if (r->ops[i]->kind == FUSE_SCAN && r->ops[i]->node == cell_node(r->g, scan)) op = r->ops[i];
+    if (!op) {
+      make_scan(f, r, scan);
+      op = r->ops[r->op_count - 1];
+    }
+    // a copy, so that a carry never outlives its kernel
+    FuseVal *val = node_val(f, r, v, cell_arena_printf(f->arena, "%%%d", v));
+    r->vals[v] = op->carries[n->begin];
+    fuse_copy_op(f, r, v, val);
+    return r->vals[v] = val;
+  }
+  FuseVal *val = r->vals[v] = node_val(f, r, v, NULL);
+  val->name = cell_arena_printf(f->arena, "%%%d", v);
+  if (n->dtype == CELL_BITS) val->dtype = CELL_F;
+  if (cell_op_info[n->op].scalar) make_elementwise(f, r, v);
+  else if (n->op == CELL_OP_TAKE) make_take(f, r, v);
+  else if (n->op == CELL_OP_ONE_HOT) make_one_hot(f, r, v);
+  else if (n->op == CELL_OP_SIGN_BITS) make_sign_bits(f, r, v);
+  else if (n->op == CELL_OP_REDUCE) make_reduce(f, r, v);
+  else if (n->op == CELL_OP_CONTRACT) {
+    if (!make_anchor(f, r, v)) make_nest_contract(f, r, v);
+  } else if (n->op == CELL_OP_CONCAT || n->op == CELL_OP_PAD) make_pieces(f, r, v);
+  else CELL_ASSERT(!"an op that the kernels pass does not know");
+  return val;
+}
+
+FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp *scan) {
+  FuseRegion *r = CELL_NEW(f->arena, FuseRegion);
+  r->g = g, r->parent = parent, r->scan = scan;
+  r->vals = CELL_NEW_ARRAY(f->arena, FuseVal *, g->node_count);
+  return r;
+}

@@ -1,0 +1,343 @@
+/* fuse_tree.c - the ops of a kernel as a loop tree.
+ *
+ * Loops that run together form a class: the task's loop, the loops of one axis, and the dimensions of
+ * producer and reader along edges whose index map is the identity. Each op then has outer loops, one lane
+ * loop (unit stride for most of what it touches) and short inner loops that are unrolled.
+ *
+ * The tree is built from outside in and from the back: the last op with a loop to open is the seed; ops
+ * before it join its loop if they have it too and everybody in the loop who needs them needs only the
+ * current iteration. What such a loop needs complete goes before it, the rest after. So a value is made in
+ * the last sweep that can hold it, and two ops share a sweep unless one needs the other's result reduced
+ * over it. */
+#include <string.h>
+
+#include "ir/fuse.h"
+
+int fuse_class(Fuse *f, int cls) {
+  while (f->parent[cls] != cls) cls = f->parent[cls] = f->parent[f->parent[cls]];
+  return cls;
+}
+
+int fuse_new_class(Fuse *f) {
+  int cls = f->classes;
+  CELL_PUSH(f->arena, f->parent, f->classes, f->parent_capacity, cls);
+  return cls;
+}
+
+/* joins two classes unless an op would then have two loops of one class */
+static bool join(Fuse *f, FuseOp **ops, int count, int a, int b) {
+  a = fuse_class(f, a), b = fuse_class(f, b);
+  if (a == b) return true;
+  for (int i = 0; i < count; i++) {
+    bool has_a = false, has_b = false;
+    for (int l = 0; l < ops[i]->loop_count; l++) {
+      int c = fuse_class(f, ops[i]->loops[l].cls);
+      has_a |= c == a, has_b |= c == b;
+    }
+    if (has_a && has_b) return false;
+  }
+  f->parent[b] = a;
+  return true;
+}
+
+typedef struct {
+  Fuse *f;
+  FuseOp **ops;
+  int count;
+} Unify;
+
+static void unify_access(FuseOp *op, FuseAccess *x, void *context) {
+  Unify *u = context;
+  if (op->kind == FUSE_CONTRACT || x->kind != FUSE_VALUE) return;
+  FuseVal *val = x->val;
+  if (val->pinned || val->producer_count != 1) return;
+  FuseOp *p = val->producers[0];
+  if (p->kernel != op->kernel || p->region != op->region || p->kind == FUSE_CONTRACT || p->kind == FUSE_SCAN) return;
+  for (int d = 0; d < val->rank; d++) {
+    int l = p->out_dim[d];
+    if (l < 0 || x->dim[d].count != 1) continue;
+    int mine = x->dim[d].term[0].loop;
+    if (!fuse_is_loop(&x->dim[d], mine) || op->loops[mine].extent != p->loops[l].extent) continue;
+    join(u->f, u->ops, u->count, p->loops[l].cls, op->loops[mine].cls);
+  }
+}
+
+void fuse_unify(Fuse *f, FuseOp **ops, int count) {
+  // tasks, then axes, then dimensions along edges
+  int task = -1, axis[CELL_MAX_AXES];
+  for (int a = 0; a < CELL_MAX_AXES; a++) axis[a] = -1;
+  for (int i = 0; i < count; i++) {
+    FuseOp *op = ops[i];
+    if (op->task >= 0) {
+      if (task < 0) task = op->loops[op->task].cls;
+      else join(f, ops, count, task, op->loops[op->task].cls);
+    }
+    for (int l = 0; l < op->loop_count; l++) {
+      int a = op->loops[l].axis;
+      if (a < 0) continue;
+      if (axis[a] < 0) axis[a] = op->loops[l].cls;
+      else join(f, ops, count, axis[a], op->loops[l].cls);
+    }
+  }
+  Unify u = {f, ops, count};
+  for (int i = 0; i < count; i++) fuse_each_access(ops[i], unify_access, &u);
+}
+
+/* ---- the schedule of one op ---- */
+
+static int unit_score(const FuseOp *op, int loop) {
+  int score = 0;
+  for (int i = 0; i < op->arg_count; i++) {
+    const FuseAccess *x = &op->args[i];
+    if (x->kind != FUSE_VALUE || x->val->rank == 0) continue;
+    // the last dimension that is not of size 1
+    int d = x->val->rank - 1;
+    while (d > 0 && x->val->shape[d] == 1) d--;
+    const FuseIndex *index = &x->dim[d];
+    for (int t = 0; t < index->count; t++)
+      if (index->term[t].loop == loop && index->term[t].coef == 1) score += 2;
+  }
+  int d = op->out->rank - 1;
+  while (d > 0 && op->out_dim[d] < 0) d--;
+  if (d >= 0 && op->out_dim[d] == loop) score += 2;
+  return score;
+}
+
+static void schedule_op(FuseOp *op) {
+  op->outer = op->inner = 0, op->lane = -1;
+  if (op->kind == FUSE_SCAN || op->kind == FUSE_CONTRACT) return;
+  bool plain_sum = op->kind != FUSE_REDUCE || op->reduce == CELL_SUM;
+  int dims = 0, best = -1;
+  for (int l = 0; l < op->loop_count; l++) {
+    op->outer |= 1u << l;
+    if (op->loops[l].axis >= 0) continue;
+    dims++;
+    int score = unit_score(op, l);
+    if (!plain_sum && op->loops[l].reduced) score++;
+    if (score > best || (score == best && op->loops[l].extent > op->loops[op->lane].extent)) {
+      op->lane = l;
+      best = score;
+    }
+  }
+  if (op->lane >= 0) op->outer &= ~(1u << op->lane);
+  // what is not a plain sum keeps what it reduces innermost
+  if (!plain_sum)
+    for (int l = 0; l < op->loop_count; l++)
+      if (op->loops[l].reduced && l != op->lane) op->outer &= ~(1u << l), op->inner |= 1u << l;
+  if (!plain_sum || op->lane < 0) return;
+  // short loops are unrolled inside the lanes, reduced ones first, while another loop stays outside
+  int left = dims - 1;
+  int64_t unrolled = 1;
+  for (int pass = 0; pass < 2; pass++) {
+    for (int l = op->loop_count - 1; l >= 0; l--) {
+      if (l == op->lane || op->loops[l].axis >= 0 || op->loops[l].reduced != (pass == 0)) continue;
+      if (!(op->outer >> l & 1) || unrolled * op->loops[l].extent > FUSE_UNROLL) continue;
+      if (left < 2 && !(pass == 0 && left == 1 && !op->loops[op->lane].reduced)) continue;
+      op->outer &= ~(1u << l), op->inner |= 1u << l;
+      unrolled *= op->loops[l].extent;
+      left--;
+    }
+  }
+}
+
+/* ---- dependencies ---- */
+
+typedef struct {
+  Fuse *f;
+  const FuseVal *val;
+  const FuseOp *producer;
+  int cls;
+  bool seen, aligned;
+} Align;
+
+static void check_aligned(FuseOp *op, FuseAccess *x, void *context) {
+  Align *a = context;
+  if (x->kind != FUSE_VALUE || x->val != a->val) return;
+  a->seen = true;
+  bool found = false;
+  for (int d = 0; d < a->val->rank; d++) {
+    int l = a->producer->out_dim[d];
+    if (l < 0 || fuse_class(a->f, a->producer->loops[l].cls) != a->cls) continue;
+    const FuseIndex *index = &x->dim[d];
+    found = index->count == 1 && fuse_is_loop(index, index->term[0].loop) &&
+            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls && a->producer->out_offset[d] == 0 &&
+            a->val->shape[d] == a->producer->loops[l].extent;
+  }
+  for (int i = 0; i < CELL_MAX_AXES; i++) {
+    int l = a->producer->out_axis[i];
+    if (l < 0 || fuse_class(a->f, a->producer->loops[l].cls) != a->cls) continue;
+    const FuseIndex *index = &x->axis[i];
+    found = index->count == 1 && fuse_is_loop(index, index->term[0].loop) &&
+            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls;
+  }
+  a->aligned &= found;
+}
+
+/* whether `consumer`, in an iteration of class cls, reads only what `producer` made in that iteration */
+bool fuse_aligned(Fuse *f, const FuseOp *producer, const FuseOp *consumer, int cls) {
+  if (producer->kind == FUSE_SCAN || producer->kind == FUSE_CONTRACT || consumer->kind == FUSE_CONTRACT) return false;
+  Align a = {f, producer->out, producer, cls, false, true};
+  fuse_each_access((FuseOp *)consumer, check_aligned, &a);
+  return a.seen && a.aligned;
+}
+
+static FuseOp *lift(FuseOp *op, const FuseRegion *r) {
+  while (op && op->region != r) op = op->region->scan;
+  return op;
+}
+
+static bool has_class(Fuse *f, const FuseOp *op, int cls, uint32_t mask, int *loop) {
+  for (int l = 0; l < op->loop_count; l++) {
+    if (!(mask >> l & 1) || fuse_class(f, op->loops[l].cls) != cls) continue;
+    *loop = l;
+    return true;
+  }
+  return false;
+}
+
+typedef enum { BEFORE, INSIDE, AFTER } Side;
+
+typedef struct {
+  Fuse *f;
+  FuseRegion *region;
+  FuseOp **ops;
+  int count;
+  Side *side; /* by position in the tree's list; -1: not in this list */
+  int *where; /* position of an op of the region, by order - first; -1 */
+} Build;
+
+static FuseNode *new_node(Build *b, FuseNode *parent, FuseNode ***tail) {
+  FuseNode *node = CELL_NEW(b->f->arena, FuseNode);
+  node->parent = parent, node->depth = parent->depth + 1, node->var = -1;
+  **tail = node;
+  *tail = &node->next;
+  return node;
+}
+
+static int outer_loop(const FuseOp *op) {
+  // axes first, in table order, then dimensions
+  int best = -1;
+  for (int l = 0; l < op->loop_count; l++) {
+    if (!(op->outer >> l & 1)) continue;
+    if (l == op->task) return l;
+    if (best < 0) best = l;
+    else if (op->loops[l].axis >= 0 && (op->loops[best].axis < 0 || op->loops[l].axis < op->loops[best].axis)) best = l;
+  }
+  return best;
+}
+
+static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode ***tail) {
+  if (count == 0) return;
+  Fuse *f = b->f;
+  // the seed: the last op with an outer loop, else the last with lanes
+  int seed = -1, loop = -1;
+  bool lanes = false;
+  for (int i = count - 1; i >= 0 && seed < 0; i--)
+    if (ops[i]->outer) seed = i, loop = outer_loop(ops[i]);
+  if (seed < 0) {
+    lanes = true;
+    for (int i = count - 1; i >= 0 && seed < 0; i--)
+      if (ops[i]->lane >= 0) seed = i, loop = ops[i]->lane;
+  }
+  if (seed < 0) {
+    for (int i = 0; i < count; i++) {
+      FuseNode *leaf = new_node(b, parent, tail);
+      leaf->op = ops[i];
+      ops[i]->leaf = leaf;
+    }
+    return;
+  }
+  int cls = fuse_class(f, ops[seed]->loops[loop].cls);
+  int32_t extent = ops[seed]->loops[loop].extent;
+
+  FuseOp **before = CELL_NEW_ARRAY(f->arena, FuseOp *, count), **inside = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
+         **after = CELL_NEW_ARRAY(f->arena, FuseOp *, count);
+  int nb = 0, ni = 0, na = 0;
+  for (int i = 0; i < count; i++) b->where[ops[i]->order] = i;
+  Side *side = CELL_NEW_ARRAY(f->arena, Side, count);
+  for (int i = count - 1; i >= 0; i--) {
+    FuseOp *op = ops[i];
+    int mine = -1;
+    bool member = lanes ? (!op->outer && op->lane >= 0 && fuse_class(f, op->loops[op->lane].cls) == cls)
+                        : has_class(f, op, cls, op->outer, &mine);
+    if (lanes && member) mine = op->lane;
+    if (member && op->loops[mine].extent != extent) member = false;
+    if (i > seed) member = false;
+    bool inside_reader = false, early = false;
+    int outs = op->kind == FUSE_SCAN ? op->carry_count : 1;
+    for (int o = 0; o < outs; o++) {
+      FuseVal *out = op->kind == FUSE_SCAN ? op->carries[o] : op->out;
+      for (int c = 0; c < out->consumer_count; c++) {
+        FuseOp *inner = out->consumers[c], *reader = lift(inner, b->region);
+        if (!reader || reader == op || reader->kernel != op->kernel) continue;
+        int j = b->where[reader->order];
+        if (j < 0 || j >= count || ops[j] != reader || j < i) continue;
+        if (side[j] == BEFORE) early = true;
+        if (side[j] != INSIDE) continue;
+        inside_reader = true;
+        if (!member || op->loops[mine].reduced || reader != inner || !fuse_aligned(f, op, reader, cls)) early = true;
+      }
+      // a carry's first value, its scan, the copies of its last value: in that order
+      if (out->pinned) {
+        for (int p = 0; p < out->producer_count; p++) {
+          FuseOp *writer = out->producers[p];
+          if (writer == op || writer->region != b->region || writer->order < op->order) continue;
+          int j = b->where[writer->order];
+          if (j < 0 || j >= count || ops[j] != writer) continue;
+          if (side[j] != AFTER) early = true;
+        }
+      }
+    }
+    if (i == seed) side[i] = INSIDE;
+    else if (early) side[i] = BEFORE;
+    else if (member) side[i] = INSIDE;
+    else side[i] = inside_reader ? BEFORE : AFTER;
+  }
+  for (int i = 0; i < count; i++) {
+    if (side[i] == BEFORE) before[nb++] = ops[i];
+    else if (side[i] == INSIDE) inside[ni++] = ops[i];
+    else after[na++] = ops[i];
+  }
+  for (int i = 0; i < count; i++) b->where[ops[i]->order] = -1;
+
+  build(b, before, nb, parent, tail);
+  FuseNode *node = new_node(b, parent, tail);
+  node->cls = cls, node->extent = extent, node->kind = lanes ? CELL_LOOP_LANES : CELL_LOOP_SERIAL;
+  for (int i = 0; i < ni; i++) {
+    int mine = -1;
+    if (lanes) {
+      inside[i]->lane = -1;
+    } else {
+      has_class(f, inside[i], cls, inside[i]->outer, &mine);
+      inside[i]->outer &= ~(1u << mine);
+    }
+  }
+  FuseNode **body = &node->child;
+  build(b, inside, ni, node, &body);
+  build(b, after, na, parent, tail);
+}
+
+static int number(FuseNode *node, int place) {
+  for (FuseNode *n = node->child; n; n = n->next) {
+    n->place = place++;
+    place = number(n, place);
+  }
+  return place;
+}
+
+FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count) {
+  FuseNode *root = CELL_NEW(f->arena, FuseNode);
+  if (count == 0) return root;
+  int last = 0;
+  for (int i = 0; i < count; i++) {
+    schedule_op(ops[i]);
+    if (ops[i]->order > last) last = ops[i]->order;
+  }
+  Build b = {.f = f, .region = ops[0]->region};
+  b.where = CELL_NEW_ARRAY(f->arena, int, last + 1);
+  for (int i = 0; i <= last; i++) b.where[i] = -1;
+  FuseNode **tail = &root->child;
+  build(&b, ops, count, root, &tail);
+  number(root, 1);
+  return root;
+}
