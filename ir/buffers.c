@@ -26,7 +26,8 @@ bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *
   double total = 0;
   for (int i = 0; i < plan->buffer_count; i++) total += 4.0 * (double)plan->buffers[i].count;
   if (total > LIMIT_GIB * 1073741824.0) {
-    cell_error(diag, "E0801", CELL_NOWHERE, "the programs' buffers would take %.0f GiB, more than the limit of %d GiB",
+    cell_error(diag, "E0801", CELL_NOWHERE,
+               "the programs' buffers would take %.0f GiB, more than the limit of %d GiB",
                total / 1073741824.0, LIMIT_GIB);
     return false;
   }
@@ -52,7 +53,9 @@ bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *
         for (int j = 0; j < i; j++) {
           const CellBuffer *o = &plan->buffers[entries[j].index];
           bool together = b->first <= o->last && o->first <= b->last;
-          if (!together || offset + entries[i].bytes <= o->offset || offset >= o->offset + entries[j].bytes) continue;
+          if (!together || offset + entries[i].bytes <= o->offset ||
+              offset >= o->offset + entries[j].bytes)
+            continue;
           offset = o->offset + entries[j].bytes, moved = true;
         }
       }

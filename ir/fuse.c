@@ -36,13 +36,16 @@ static FuseVal *direct_value(Fuse *f, FuseRegion *r, CellValue v) {
 
 static FuseVal *copied_value(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
   const CellNode *n = cell_node(r->g, v);
-  FuseVal *val = fuse_new_val(f, n->dtype == CELL_I ? CELL_I : CELL_F, n->rank, n->shape, n->axes, r->g, name);
+  FuseVal *val =
+      fuse_new_val(f, n->dtype == CELL_I ? CELL_I : CELL_F, n->rank, n->shape, n->axes, r->g, name);
   fuse_copy_op(f, r, v, val);
   return val;
 }
 
-static int add_buffer(CellPlan *plan, CellBufferKind kind, const FuseVal *val, const char *name, int program) {
-  CellBuffer b = {.name = name, .kind = kind, .dtype = val->dtype, .program = program, .first = -1, .last = -1};
+static int add_buffer(CellPlan *plan, CellBufferKind kind, const FuseVal *val, const char *name,
+                      int program) {
+  CellBuffer b = {
+      .name = name, .kind = kind, .dtype = val->dtype, .program = program, .first = -1, .last = -1};
   b.count = 1;
   for (int d = 0; d < val->rank; d++) b.count *= val->shape[d];
   for (int a = 0; a < CELL_MAX_AXES; a++)
@@ -53,7 +56,8 @@ static int add_buffer(CellPlan *plan, CellBufferKind kind, const FuseVal *val, c
 
 static int state_buffer(CellPlan *plan, const FuseVal *val, const char *name) {
   for (int i = 0; i < plan->buffer_count; i++)
-    if (plan->buffers[i].kind == CELL_BUFFER_STATE && strcmp(plan->buffers[i].name, name) == 0) return i;
+    if (plan->buffers[i].kind == CELL_BUFFER_STATE && strcmp(plan->buffers[i].name, name) == 0)
+      return i;
   return add_buffer(plan, CELL_BUFFER_STATE, val, name, -1);
 }
 
@@ -76,7 +80,8 @@ static bool reaches(FuseOp *from, const FuseOp *to) {
   for (int i = 0; i < from->out->consumer_count; i++) {
     FuseOp *c = from->out->consumers[i];
     if (c == to) return true;
-    if (c->kernel == to->kernel && c->kind == FUSE_SCALAR && c->order < to->order && reaches(c, to)) return true;
+    if (c->kernel == to->kernel && c->kind == FUSE_SCALAR && c->order < to->order && reaches(c, to))
+      return true;
   }
   return false;
 }
@@ -87,7 +92,8 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
   int64_t stride = 1, at[FUSE_MAX_LOOPS] = {0}, to[FUSE_MAX_LOOPS] = {0};
   for (int d = x->val->rank - 1; d >= 0; d--) {
     if (x->dim[d].loaded >= 0 || x->dim[d].base || x->dim[d].scan) return false;
-    for (int t = 0; t < x->dim[d].count; t++) at[x->dim[d].term[t].loop] += stride * x->dim[d].term[t].coef;
+    for (int t = 0; t < x->dim[d].count; t++)
+      at[x->dim[d].term[t].loop] += stride * x->dim[d].term[t].coef;
     stride *= x->val->shape[d];
   }
   if (x->val->axes) {
@@ -111,7 +117,9 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
     stride *= writer->out->extent[a];
   }
   for (int l = 0; l < reader->loop_count; l++)
-    if (at[l] != to[l] || reader->loops[l].extent != writer->loops[l].extent || reader->loops[l].reduced) return false;
+    if (at[l] != to[l] || reader->loops[l].extent != writer->loops[l].extent ||
+        reader->loops[l].reduced)
+      return false;
   return true;
 }
 
@@ -120,13 +128,15 @@ static void check_overwrite(FuseOp *op, FuseAccess *x, void *context) {
   if (x->kind != FUSE_VALUE || x->val->producer_count || strcmp(x->val->name, o->name)) return;
   FuseKernel *k = top_op(op)->kernel;
   if (k->level < o->writer->kernel->level) return;
-  if (k != o->writer->kernel || op->kind != FUSE_SCALAR || op->region->scan || !reaches(op, o->writer) ||
-      !same_walk(op, x, o->writer))
+  if (k != o->writer->kernel || op->kind != FUSE_SCALAR || op->region->scan ||
+      !reaches(op, o->writer) || !same_walk(op, x, o->writer))
     o->safe = false;
 }
 
 static bool may_overwrite(Fuse *f, FuseVal *val, const char *name) {
-  if (val->producer_count != 1 || val->producers[0]->kind != FUSE_SCALAR || val->producers[0]->region->scan) return false;
+  if (val->producer_count != 1 || val->producers[0]->kind != FUSE_SCALAR ||
+      val->producers[0]->region->scan)
+    return false;
   Overwrite o = {name, val->producers[0], f, true};
   for (int i = 0; i < f->all_count && o.safe; i++) fuse_each_access(f->all[i], check_overwrite, &o);
   return o.safe;
@@ -149,7 +159,8 @@ typedef struct {
 static void emit_kernels(Fuse *f, FuseKernel **kernels, int count, CellPlanProgram *program) {
   for (int i = 0; i < count; i++) {
     int before = program->launch_count;
-    fuse_emit(f, kernels[i], cell_arena_printf(f->plan->arena, "%s%d", program->name, before), program);
+    fuse_emit(f, kernels[i], cell_arena_printf(f->plan->arena, "%s%d", program->name, before),
+              program);
   }
 }
 
@@ -171,8 +182,10 @@ static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgra
       if (states[s].val == val) val = NULL;
     if (!val) val = copied_value(f, r, v, name);
     val->global = true;
-    if (state) states[state_count++] = (StateOutput){name, val};
-    else val->buffer = add_buffer(plan, CELL_BUFFER_OUTPUT, val, name, f->program);
+    if (state)
+      states[state_count++] = (StateOutput){name, val};
+    else
+      val->buffer = add_buffer(plan, CELL_BUFFER_OUTPUT, val, name, f->program);
   }
   FuseKernel **kernels;
   int count = fuse_group(f, r, &kernels);
@@ -191,7 +204,8 @@ static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgra
     to->global = true;
     // the copy reads the value through a node of its own shape
     CellValue v = cell_find_output(g, states[i].name);
-    while (cell_node(g, v)->op == CELL_OP_RESHAPE && r->vals[v] != val) v = cell_node(g, v)->args[0];
+    while (cell_node(g, v)->op == CELL_OP_RESHAPE && r->vals[v] != val)
+      v = cell_node(g, v)->args[0];
     last->vals[v] = val;
     fuse_copy_op(f, last, v, to);
   }
@@ -226,7 +240,8 @@ CellPlan *cell_plan_create(CellArena *arena, const CellModule *m, const CellTarg
     bool fine = plan_program(&f, m->programs[i], &plan->programs[i]);
     // names of temporaries were made in the scratch arena
     for (int b = 0; b < plan->buffer_count; b++)
-      plan->buffers[b].name = cell_arena_strdup(arena, plan->buffers[b].name ? plan->buffers[b].name : "");
+      plan->buffers[b].name =
+          cell_arena_strdup(arena, plan->buffers[b].name ? plan->buffers[b].name : "");
     for (int k = 0; k < plan->kernel_count; k++)
       for (int s = 0; s < plan->kernels[k]->scratch_count; s++) {
         const char *name = plan->kernels[k]->scratch[s].name;
@@ -236,6 +251,7 @@ CellPlan *cell_plan_create(CellArena *arena, const CellModule *m, const CellTarg
     if (!fine) return NULL;
   }
   for (int k = 0; k < plan->kernel_count; k++)
-    if (plan->kernels[k]->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = plan->kernels[k]->scratch_bytes;
+    if (plan->kernels[k]->scratch_bytes > plan->scratch_bytes)
+      plan->scratch_bytes = plan->kernels[k]->scratch_bytes;
   return cell_plan_layout(plan, options, diag) ? plan : NULL;
 }

@@ -66,7 +66,7 @@ struct FuseVal {
   FusePlace place;
   int scratch;
   int64_t axis_stride[CELL_MAX_AXES], dim_stride[CELL_MAX_RANK]; /* 0 where a loop is shared */
-  bool tile_local; /* scratch is indexed from the start of the task's tile */
+  bool tile_local;      /* scratch is indexed from the start of the task's tile */
   int reg[FUSE_UNROLL]; /* value numbers while in scope, else -1; one for each unrolled entry */
   bool array_sum;       /* accumulated in storage: a register never holds it */
 };
@@ -89,7 +89,7 @@ typedef struct {
 
 /* One product of a FUSE_CONTRACT: a sum of segments, because operands may be concats. */
 typedef struct {
-  FuseAccess a, b;  /* indexed by the op's loops; loop k has this segment's extent */
+  FuseAccess a, b; /* indexed by the op's loops; loop k has this segment's extent */
   int32_t k_extent, m_extent, n_extent;
   int32_t m_offset, n_offset; /* in the result */
   bool add;

@@ -35,7 +35,7 @@ typedef struct {
   int classes;
   int fixed[FUSE_MAX_LOOPS]; /* of the op being written: constants of its unrolled loops, or -1 */
   int loop_var[FUSE_MAX_LOOPS]; /* ... variables of loops that it opens itself, or -1 */
-  int *buffers; /* plan buffer of each argument */
+  int *buffers;                 /* plan buffer of each argument */
   int buffer_capacity;
   int *written_buffers;
   int task_class;
@@ -49,12 +49,6 @@ static CellStmt *stmt(Emit *e, CellStmtKind kind) {
   CellStmt *s = cell_stmt(e->out, &tail, kind);
   e->body->tail = tail;
   return s;
-}
-static int new_var(Emit *e) {
-  return e->out->var_count++;
-}
-static int new_value(Emit *e) {
-  return e->out->value_count++;
 }
 
 static void open_body(Emit *e, Body *b, CellStmt *loop) {
@@ -74,12 +68,21 @@ static void define(Emit *e, FuseVal *val, int which, int value) {
   CELL_PUSH(e->f->arena, b->defined, b->defined_count, b->defined_capacity, val);
 }
 
-static CellStmt *open_loop(Emit *e, Body *b, CellLoopKind kind, int var, CellAffine begin, int64_t extent,
-                           int64_t limit) {
+/* opens a loop and returns its variable */
+static int open_loop(Emit *e, Body *b, CellLoopKind kind, CellAffine begin, int64_t extent,
+                     int64_t limit) {
   CellStmt *s = stmt(e, CELL_K_LOOP);
-  s->loop = kind, s->var = var, s->begin = begin, s->extent = extent, s->limit = limit;
+  s->loop = kind, s->begin = begin, s->extent = extent, s->limit = limit;
   open_body(e, b, s);
-  return s;
+  return s->var;
+}
+
+/* the same over the task's part of a class, or the whole extent of another */
+static int open_class(Emit *e, Body *b, CellLoopKind kind, bool task, int64_t extent) {
+  if (!task) return open_loop(e, b, kind, cell_affine(0), extent, 0);
+  bool ragged = e->k->tasks * e->k->tile != e->k->extent;
+  return open_loop(e, b, kind, cell_affine_var(0, e->k->tile), e->k->tile,
+                   ragged ? e->k->extent : 0);
 }
 
 /* ---- storage ---- */
@@ -112,9 +115,11 @@ static int plan_buffer(Fuse *f, FuseVal *val) {
   if (input)
     for (int i = 0; i < plan->buffer_count; i++)
       if (plan->buffers[i].program == program && plan->buffers[i].kind != CELL_BUFFER_TEMP &&
-          plan->buffers[i].kind != CELL_BUFFER_OUTPUT && strcmp(plan->buffers[i].name, val->name) == 0)
+          plan->buffers[i].kind != CELL_BUFFER_OUTPUT &&
+          strcmp(plan->buffers[i].name, val->name) == 0)
         return val->buffer = i;
-  CellBuffer b = {.name = val->name, .dtype = val->dtype, .program = program, .first = -1, .last = -1};
+  CellBuffer b = {
+      .name = val->name, .dtype = val->dtype, .program = program, .first = -1, .last = -1};
   b.kind = state ? CELL_BUFFER_STATE : input ? CELL_BUFFER_INPUT : CELL_BUFFER_TEMP;
   b.count = global_count(val, &b.bit_row);
   CELL_PUSH(plan->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity, b);
@@ -193,10 +198,12 @@ static bool index_in_task(Emit *e, const FuseOp *op, const FuseIndex *x) {
 
 static CellAffine access_affine(Emit *e, FuseOp *op, const FuseAccess *x) {
   FuseVal *val = x->val;
+  place_of(e, val, false); // knows its strides from here on
   CellAffine a = cell_affine(0);
   for (int i = 0; i < CELL_MAX_AXES; i++) {
     if (!(val->axes & CELL_AXIS(i)) || val->axis_stride[i] == 0) continue;
-    a = cell_affine_add(a, cell_affine_scale(index_affine(e, op, &x->axis[i]), val->axis_stride[i]));
+    a = cell_affine_add(a,
+                        cell_affine_scale(index_affine(e, op, &x->axis[i]), val->axis_stride[i]));
     if (val->place == FUSE_SCRATCH && index_in_task(e, op, &x->axis[i]))
       a = cell_affine_add(a, tile_begin(e, val->axis_stride[i]));
   }
@@ -233,22 +240,27 @@ static CellAffine out_affine(Emit *e, FuseOp *op) {
 
 /* ---- values ---- */
 
-static int constant(Emit *e, double number) {
+static int typed_constant(Emit *e, CellDtype dtype, double number) {
   CellStmt *s = stmt(e, CELL_K_CONST);
-  s->value = new_value(e), s->dtype = CELL_F, s->number = number;
+  s->dtype = dtype, s->number = number;
   return s->value;
+}
+
+static int constant(Emit *e, double number) {
+  return typed_constant(e, CELL_F, number);
 }
 
 static int let(Emit *e, CellOp op, int a, int b, int c) {
   CellStmt *s = stmt(e, CELL_K_LET);
-  s->value = new_value(e), s->dtype = CELL_F, s->op = op;
-  s->args[0] = a, s->args[1] = b, s->args[2] = c;
+  s->dtype = CELL_F, s->op = op;
+  int args[3] = {a, b, c};
+  for (int i = 0; i < 3; i++) s->args[i] = i < cell_op_info[op].arity ? args[i] : -1;
   return s->value;
 }
 
 static int position(Emit *e, CellAffine index) {
   CellStmt *s = stmt(e, CELL_K_VAR);
-  s->value = new_value(e), s->dtype = CELL_I, s->index = index;
+  s->dtype = CELL_I, s->index = index;
   return s->value;
 }
 
@@ -269,7 +281,7 @@ static int load(Emit *e, FuseVal *val, CellAffine index) {
         same_affine(&b->loads[i].index, &index))
       return b->loads[i].value;
   CellStmt *s = stmt(e, CELL_K_LOAD);
-  s->value = new_value(e), s->buffer = ref, s->index = index;
+  s->buffer = ref, s->index = index;
   s->dtype = val->dtype == CELL_I ? CELL_I : CELL_F;
   Loaded l = {ref, index, s->value};
   CELL_PUSH(e->f->arena, b->loads, b->load_count, b->load_capacity, l);
@@ -283,7 +295,8 @@ static void store(Emit *e, CellBufferRef ref, CellAffine index, int value, bool 
   for (Body *b = e->body; b; b = b->up) {
     int kept = 0;
     for (int i = 0; i < b->load_count; i++)
-      if (b->loads[i].ref.scratch != ref.scratch || b->loads[i].ref.index != ref.index) b->loads[kept++] = b->loads[i];
+      if (b->loads[i].ref.scratch != ref.scratch || b->loads[i].ref.index != ref.index)
+        b->loads[kept++] = b->loads[i];
     b->load_count = kept;
   }
 }
@@ -293,7 +306,9 @@ static int register_entry(Emit *e, const FuseOp *op, const FuseAccess *x) {
   FuseVal *val = x->val;
   if (val->producer_count != 1 || val->pinned || val->array_sum) return -1;
   const FuseOp *p = val->producers[0];
-  if (p->kind == FUSE_CONTRACT || p->kind == FUSE_SCAN || p->region != op->region || p->kernel != op->kernel || p->partial) return -1;
+  if (p->kind == FUSE_CONTRACT || p->kind == FUSE_SCAN || p->region != op->region ||
+      p->kernel != op->kernel || p->partial)
+    return -1;
   int entry = 0;
   for (int l = 0; l < p->loop_count; l++) {
     if (p->loops[l].reduced) continue;
@@ -325,7 +340,8 @@ static int register_entry(Emit *e, const FuseOp *op, const FuseAccess *x) {
 
 static int operand_value(Emit *e, FuseOp *op, FuseAccess *x) {
   switch (x->kind) {
-  case FUSE_CONSTANT: return constant(e, x->number);
+  case FUSE_CONSTANT:
+    return typed_constant(e, op->out && op->out->dtype == CELL_I ? CELL_I : CELL_F, x->number);
   case FUSE_RANGE: return let(e, CELL_OP_FLOAT, position(e, index_affine(e, op, &x->dim[0])), 0, 0);
   case FUSE_POSITION: return position(e, index_affine(e, op, &x->axis[0]));
   case FUSE_VALUE: break;
@@ -341,21 +357,37 @@ static FuseNode *reduce_node(Emit *e, const FuseOp *op) {
   FuseNode *top = NULL;
   for (FuseNode *n = op->leaf->parent; n && n->parent; n = n->parent)
     for (int l = 0; l < op->loop_count; l++)
-      if (op->loops[l].reduced && !(op->inner >> l & 1) && fuse_class(e->f, op->loops[l].cls) == n->cls) top = n;
+      if (op->loops[l].reduced && !(op->inner >> l & 1) &&
+          fuse_class(e->f, op->loops[l].cls) == n->cls)
+        top = n;
   return top;
+}
+
+static bool opened_below(Emit *e, const FuseOp *op, const FuseNode *r) {
+  for (FuseNode *n = op->leaf->parent; n != r; n = n->parent)
+    for (int l = 0; l < op->loop_count; l++)
+      if (!op->loops[l].reduced && !(op->inner >> l & 1) &&
+          fuse_class(e->f, op->loops[l].cls) == n->cls)
+        return true;
+  return false;
+}
+
+/* the outermost summed loop with no loop of the result inside: a register sums up to its end, and then
+ * is the result, or is added to storage where the result has loops inside further summed ones */
+static FuseNode *register_node(Emit *e, const FuseOp *op) {
+  FuseNode *low = NULL;
+  for (FuseNode *n = op->leaf->parent; n && n->parent; n = n->parent)
+    for (int l = 0; l < op->loop_count; l++)
+      if (op->loops[l].reduced && !(op->inner >> l & 1) &&
+          fuse_class(e->f, op->loops[l].cls) == n->cls && !opened_below(e, op, n))
+        low = n;
+  return low;
 }
 
 /* node whose body first holds the op's finished result */
 static FuseNode *definition(Emit *e, const FuseOp *op) {
   FuseNode *r = op->kind == FUSE_REDUCE ? reduce_node(e, op) : NULL;
   return r ? r->parent : op->leaf->parent;
-}
-
-static bool opened_below(Emit *e, const FuseOp *op, const FuseNode *r) {
-  for (FuseNode *n = op->leaf->parent; n != r; n = n->parent)
-    for (int l = 0; l < op->loop_count; l++)
-      if (!op->loops[l].reduced && !(op->inner >> l & 1) && fuse_class(e->f, op->loops[l].cls) == n->cls) return true;
-  return false;
 }
 
 static bool stored(const FuseVal *val) {
@@ -409,11 +441,13 @@ static int scalar_value(Emit *e, FuseOp *op) {
     int bit = let(e, CELL_OP_SUB, high, let(e, CELL_OP_MUL, twice, constant(e, 2), 0), 0);
     return let(e, CELL_OP_SUB, let(e, CELL_OP_MUL, bit, constant(e, 2), 0), constant(e, 1), 0);
   }
-  if (op->scalar == CELL_OP_COUNT || cell_op_info[op->scalar].scalar == false) return operand_value(e, op, &op->args[0]);
+  if (op->scalar == CELL_OP_COUNT || cell_op_info[op->scalar].scalar == false)
+    return operand_value(e, op, &op->args[0]);
   if (op->scalar == CELL_OP_FLOAT) {
     // of bits it is the load itself
     int a = operand_value(e, op, &op->args[0]);
-    bool index = op->args[0].kind == FUSE_POSITION || (op->args[0].kind == FUSE_VALUE && op->args[0].val->dtype == CELL_I);
+    bool index = op->args[0].kind == FUSE_POSITION ||
+                 (op->args[0].kind == FUSE_VALUE && op->args[0].val->dtype == CELL_I);
     return index ? let(e, CELL_OP_FLOAT, a, 0, 0) : a;
   }
   int v[3] = {0, 0, 0};
@@ -423,7 +457,7 @@ static int scalar_value(Emit *e, FuseOp *op) {
 
 static int new_acc(Emit *e, FuseOp *op) {
   CellStmt *s = stmt(e, CELL_K_ACC);
-  s->value = new_value(e), s->reduce = op->reduce;
+  s->reduce = op->reduce;
   s->dtype = op->reduce == CELL_ARGMAX ? CELL_I : CELL_F;
   return s->value;
 }
@@ -441,7 +475,7 @@ static CellAffine reduced_affine(Emit *e, FuseOp *op) {
 }
 
 static void emit_reduce(Emit *e, FuseOp *op) {
-  FuseNode *r = reduce_node(e, op);
+  FuseNode *r = reduce_node(e, op), *low = register_node(e, op);
   int outs = unrolled_entries(op, false), terms = unrolled_entries(op, true);
   for (int o = 0; o < outs; o++) {
     fix(e, op, false, o);
@@ -460,8 +494,8 @@ static void emit_reduce(Emit *e, FuseOp *op) {
       for (int l = 0; l < op->loop_count; l++) {
         if (!(op->inner >> l & 1) || !op->loops[l].reduced) continue;
         e->fixed[l] = -1;
-        e->loop_var[l] = new_var(e);
-        open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, e->loop_var[l], cell_affine(0), op->loops[l].extent, 0);
+        e->loop_var[l] = open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, cell_affine(0),
+                                   op->loops[l].extent, 0);
       }
       int term = term_value(e, op);
       update(e, op, value, term, reduced_affine(e, op));
@@ -470,9 +504,12 @@ static void emit_reduce(Emit *e, FuseOp *op) {
     } else {
       value = term_value(e, op);
     }
-    if (!r) finish_value(e, op, o, value);
-    else if (op->out->array_sum) store(e, place_of(e, op->out, true), out_affine(e, op), value, true);
-    else update(e, op, op->out->reg[o], value, reduced_affine(e, op));
+    if (!r)
+      finish_value(e, op, o, value);
+    else if (low)
+      update(e, op, op->out->reg[o], value, reduced_affine(e, op));
+    else
+      store(e, place_of(e, op->out, true), out_affine(e, op), value, true);
   }
 }
 
@@ -492,7 +529,8 @@ static int64_t loop_coef(const FuseAccess *x, int loop) {
   for (int a = 0; a < CELL_MAX_AXES; a++)
     if (x->val->axes & CELL_AXIS(a))
       for (int t = 0; t < x->axis[a].count; t++)
-        if (x->axis[a].term[t].loop == loop) coef += x->axis[a].term[t].coef * x->val->axis_stride[a];
+        if (x->axis[a].term[t].loop == loop)
+          coef += x->axis[a].term[t].coef * x->val->axis_stride[a];
   for (int d = 0; d < x->val->rank; d++)
     for (int t = 0; t < x->dim[d].count; t++)
       if (x->dim[d].term[t].loop == loop) coef += x->dim[d].term[t].coef * x->val->dim_stride[d];
@@ -520,11 +558,38 @@ static CellAffine view_base(Emit *e, FuseOp *op, const FuseAccess *x, uint32_t a
     if (index->scan) base = cell_affine_add(base, cell_affine_var(index->scan->time_var, stride));
   }
   for (int l = 0; l < op->loop_count; l++)
-    if (around >> l & 1) base = cell_affine_add(base, cell_affine_scale(loop_affine(e, op, l), loop_coef(x, l)));
+    if (around >> l & 1)
+      base = cell_affine_add(base, cell_affine_scale(loop_affine(e, op, l), loop_coef(x, l)));
   for (int l = 0; l < op->loop_count; l++)
     if (in_task_class(e, op, l) && x->val->place != FUSE_SCRATCH && !(around >> l & 1))
       base = cell_affine_add(base, cell_affine_var(0, e->k->tile * loop_coef(x, l)));
   return base;
+}
+
+/* where the segment's part of the result begins, but for loops around */
+static CellAffine out_base(Emit *e, FuseOp *op, const FuseSegment *s) {
+  int64_t om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
+  CellAffine base = cell_affine(s->m_offset * om + s->n_offset * on);
+  bool cut = op->loop_m >= 0 && in_task_class(e, op, op->loop_m);
+  if (cut && op->out->place != FUSE_SCRATCH)
+    base = cell_affine_add(base, cell_affine_var(0, e->k->tile * om));
+  return base;
+}
+
+static void zero_view(Emit *e, FuseOp *op, CellBufferRef out, const FuseSegment *s, int64_t m,
+                      int64_t om, int64_t on) {
+  Body rows, columns;
+  bool cut = op->loop_m >= 0 && in_task_class(e, op, op->loop_m);
+  // a ragged tile has fewer rows: count them from the tile's start
+  bool ragged = cut && e->k->tasks * e->k->tile != e->k->extent;
+  CellAffine start = ragged ? cell_affine_var(0, e->k->tile) : cell_affine(0);
+  int row = open_loop(e, &rows, CELL_LOOP_SERIAL, start, m, ragged ? e->k->extent : 0);
+  int column = open_loop(e, &columns, CELL_LOOP_LANES, cell_affine(0), s->n_extent, 0);
+  CellAffine at = cell_affine_add(out_base(e, op, s), cell_affine_var(row, om));
+  if (ragged) at = cell_affine_add(at, cell_affine_var(0, -e->k->tile * om));
+  store(e, out, cell_affine_add(at, cell_affine_var(column, on)), constant(e, 0), false);
+  close_body(e);
+  close_body(e);
 }
 
 static void emit_contract(Emit *e, FuseOp *op) {
@@ -533,18 +598,22 @@ static void emit_contract(Emit *e, FuseOp *op) {
   for (int i = 0; i < op->segment_count; i++) {
     FuseSegment *s = &op->segments[i];
     CellBufferRef a = place_of(e, s->a.val, false), b = place_of(e, s->b.val, false);
-    int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1, k = s->k_extent;
-    int64_t am = loop_coef(&s->a, op->loop_m), ak = loop_coef(&s->a, op->loop_k), bn = loop_coef(&s->b, op->loop_n),
-            bk = loop_coef(&s->b, op->loop_k), om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
+    int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1,
+            k = s->k_extent;
+    int64_t am = loop_coef(&s->a, op->loop_m), ak = loop_coef(&s->a, op->loop_k),
+            bn = loop_coef(&s->b, op->loop_n), bk = loop_coef(&s->b, op->loop_k),
+            om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
     // further loops fold into rows or the inner loop where strides allow; the rest run around
     uint32_t around = 0, summed = 0;
     for (int l = op->loop_count - 1; l >= 0; l--) {
       if (l == op->loop_m || l == op->loop_n || l == op->loop_k) continue;
       int32_t n = op->loops[l].extent;
       int64_t la = loop_coef(&s->a, l), lb = loop_coef(&s->b, l), lo = out_coef(op, l);
-      if (!op->loops[l].reduced && op->loop_m >= 0 && lb == 0 && am == la * n && om == lo * n && la > 0) {
+      if (!op->loops[l].reduced && op->loop_m >= 0 && lb == 0 && am == la * n && om == lo * n &&
+          la > 0) {
         am = la, om = lo, m *= n, limit *= n, repeat *= n;
-      } else if (op->loops[l].reduced && op->loop_k >= 0 && ak == la * n && bk == lb * n && la > 0 && lb > 0) {
+      } else if (op->loops[l].reduced && op->loop_k >= 0 && ak == la * n && bk == lb * n &&
+                 la > 0 && lb > 0) {
         ak = la, bk = lb, k *= n;
       } else {
         around |= 1u << l;
@@ -554,24 +623,28 @@ static void emit_contract(Emit *e, FuseOp *op) {
     Body bodies[FUSE_MAX_LOOPS];
     int opened = 0;
     begin_op(e);
-    CELL_ASSERT(!summed); // anchors sum one loop, or the axes of one value, which fold
+    bool add = s->add;
+    if (summed) {
+      // axes whose strides do not fold: from zeros, one product an entry
+      if (!add) zero_view(e, op, out, s, m, om, on);
+      add = true;
+    }
     for (int l = 0; l < op->loop_count; l++) {
       if (!(around >> l & 1)) continue;
-      e->loop_var[l] = new_var(e);
-      open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, e->loop_var[l], cell_affine(0), op->loops[l].extent, 0);
+      e->loop_var[l] =
+          open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, cell_affine(0), op->loops[l].extent, 0);
     }
     CellStmt *c = stmt(e, CELL_K_CONTRACT);
-    c->m = m, c->n = s->n_extent, c->k = k, c->add = s->add;
+    c->m = m, c->n = s->n_extent, c->k = k, c->add = add;
     c->m_begin = c->n_begin = cell_affine(0);
     if (cut && e->k->tasks * e->k->tile != e->k->extent)
       c->m_begin = cell_affine_var(0, e->k->tile * repeat), c->m_limit = limit;
     c->a = (CellView){a, view_base(e, op, &s->a, around), am, ak};
     c->b = (CellView){b, view_base(e, op, &s->b, around), bn, bk};
-    CellAffine base = cell_affine(s->m_offset * out_coef(op, op->loop_m) + s->n_offset * on);
+    CellAffine base = out_base(e, op, s);
     for (int l = 0; l < op->loop_count; l++)
-      if (around >> l & 1) base = cell_affine_add(base, cell_affine_scale(loop_affine(e, op, l), out_coef(op, l)));
-    if (cut && op->out->place != FUSE_SCRATCH)
-      base = cell_affine_add(base, cell_affine_var(0, e->k->tile * out_coef(op, op->loop_m)));
+      if (around >> l & 1)
+        base = cell_affine_add(base, cell_affine_scale(loop_affine(e, op, l), out_coef(op, l)));
     c->out = (CellView){out, base, om, on};
     while (opened-- > 0) close_body(e);
   }
@@ -590,13 +663,13 @@ static void each_op(Emit *e, FuseNode *node, FuseNode *root, OpVisit visit) {
 
 /* before a loop: the sums that it will feed */
 static void start_sums(Emit *e, FuseOp *op, FuseNode *node) {
-  if (op->kind != FUSE_REDUCE || reduce_node(e, op) != node) return;
+  if (op->kind != FUSE_REDUCE) return;
   begin_op(e);
-  if (!op->out->array_sum) {
+  if (register_node(e, op) == node) {
     int outs = unrolled_entries(op, false);
     for (int o = 0; o < outs; o++) define(e, op->out, o, new_acc(e, op));
-    return;
   }
+  if (reduce_node(e, op) != node || !op->out->array_sum) return;
   // zeros, over the loops that open inside
   Body bodies[FUSE_MAX_LOOPS];
   int opened = 0;
@@ -609,19 +682,12 @@ static void start_sums(Emit *e, FuseOp *op, FuseNode *node) {
   for (int l = 0; l < op->loop_count; l++) {
     int cls = fuse_class(e->f, op->loops[l].cls);
     if (op->loops[l].reduced || e->class_var[cls] >= 0 || l == lane) continue;
-    bool task = cls == e->task_class;
-    e->loop_var[l] = new_var(e);
-    open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, e->loop_var[l],
-              task ? cell_affine_var(0, e->k->tile) : cell_affine(0), task ? e->k->tile : op->loops[l].extent,
-              task && e->k->tasks * e->k->tile != e->k->extent ? e->k->extent : 0);
+    e->loop_var[l] = open_class(e, &bodies[opened++], CELL_LOOP_SERIAL, cls == e->task_class,
+                                op->loops[l].extent);
   }
-  if (lane >= 0) {
-    bool task = in_task_class(e, op, lane);
-    e->loop_var[lane] = new_var(e);
-    open_loop(e, &bodies[opened++], CELL_LOOP_LANES, e->loop_var[lane],
-              task ? cell_affine_var(0, e->k->tile) : cell_affine(0), task ? e->k->tile : op->loops[lane].extent,
-              task && e->k->tasks * e->k->tile != e->k->extent ? e->k->extent : 0);
-  }
+  if (lane >= 0)
+    e->loop_var[lane] = open_class(e, &bodies[opened++], CELL_LOOP_LANES,
+                                   in_task_class(e, op, lane), op->loops[lane].extent);
   store(e, place_of(e, op->out, true), out_affine(e, op), constant(e, 0), false);
   while (opened-- > 0) close_body(e);
   begin_op(e);
@@ -629,22 +695,21 @@ static void start_sums(Emit *e, FuseOp *op, FuseNode *node) {
 
 /* after it: their results */
 static void end_sums(Emit *e, FuseOp *op, FuseNode *node) {
-  if (op->kind != FUSE_REDUCE || reduce_node(e, op) != node || op->out->array_sum) return;
-  if (!stored(op->out)) return;
+  if (op->kind != FUSE_REDUCE || register_node(e, op) != node || !stored(op->out)) return;
   begin_op(e);
   int outs = unrolled_entries(op, false);
   for (int o = 0; o < outs; o++) {
     fix(e, op, false, o);
-    store(e, place_of(e, op->out, true), out_affine(e, op), op->out->reg[o], false);
+    store(e, place_of(e, op->out, true), out_affine(e, op), op->out->reg[o], op->out->array_sum);
   }
 }
 
 static void emit_region(Emit *e, FuseOp **ops, int count);
 
 static void emit_scan(Emit *e, FuseOp *op) {
-  op->time_var = new_var(e);
   Body body;
-  open_loop(e, &body, CELL_LOOP_SERIAL, op->time_var, cell_affine(0), op->region->g->axes[op->axis].extent, 0);
+  op->time_var = open_loop(e, &body, CELL_LOOP_SERIAL, cell_affine(0),
+                           op->region->g->axes[op->axis].extent, 0);
   emit_region(e, op->body->ops, op->body->op_count);
   emit_region(e, op->body->after, op->body->after_count);
   close_body(e);
@@ -662,12 +727,8 @@ static void emit_node(Emit *e, FuseNode *node) {
     return;
   }
   each_op(e, node, node, start_sums);
-  bool task = node->cls == e->task_class;
-  node->var = new_var(e);
   Body body;
-  open_loop(e, &body, node->kind, node->var, task ? cell_affine_var(0, e->k->tile) : cell_affine(0),
-            task ? e->k->tile : node->extent,
-            task && e->k->tasks * e->k->tile != e->k->extent ? e->k->extent : 0);
+  node->var = open_class(e, &body, node->kind, node->cls == e->task_class, node->extent);
   e->class_var[node->cls] = node->var;
   emit_children(e, node);
   e->class_var[node->cls] = -1;
@@ -719,8 +780,10 @@ static void check_register(FuseOp *op, FuseAccess *x, void *context) {
       return;
     }
     int mine = index->term[0].loop;
-    if (fuse_class(r->e->f, op->loops[mine].cls) != fuse_class(r->e->f, p->loops[l].cls) ||
-        unrolled != (bool)(op->inner >> mine & 1) || (unrolled && op->loops[mine].reduced && op->reduce != CELL_SUM))
+    // a loop that the reader opens itself has no constant positions
+    bool fixed = (op->inner >> mine & 1) && !(op->loops[mine].reduced && op->reduce != CELL_SUM);
+    if (unrolled != fixed || (op->inner >> mine & 1) != fixed) r->registers = false;
+    if (fuse_class(r->e->f, op->loops[mine].cls) != fuse_class(r->e->f, p->loops[l].cls))
       r->registers = false;
   }
 }
@@ -732,8 +795,10 @@ static FuseOp *lift_to(FuseOp *op, const FuseRegion *r) {
 
 static FuseNode *common(FuseNode *a, FuseNode *b) {
   while (a != b) {
-    if (a->depth >= b->depth) a = a->parent;
-    else b = b->parent;
+    if (a->depth >= b->depth)
+      a = a->parent;
+    else
+      b = b->parent;
   }
   return a;
 }
@@ -745,7 +810,8 @@ static FuseNode *top_child(FuseNode *n) {
 
 static void new_scratch(Emit *e, FuseVal *val, int64_t count, int first, int last) {
   CellKernel *k = e->out;
-  CellScratch s = {.dtype = val->dtype == CELL_I ? CELL_I : CELL_F, .count = count, .name = val->name};
+  CellScratch s = {
+      .dtype = val->dtype == CELL_I ? CELL_I : CELL_F, .count = count, .name = val->name};
   CELL_PUSH(k->arena, k->scratch, k->scratch_count, k->scratch_capacity, s);
   val->place = FUSE_SCRATCH, val->scratch = k->scratch_count - 1;
   CELL_ASSERT(k->scratch_count <= 4096);
@@ -760,7 +826,8 @@ static void scratch_layout(Emit *e, FuseVal *val, FuseOp *p, FuseNode *at, int f
     bool shared = false, task = false;
     if (l >= 0) {
       int cls = fuse_class(e->f, p->loops[l].cls);
-      for (FuseNode *n = at; n && n->parent; n = n->parent) shared |= n->cls == cls;
+      for (FuseNode *n = at; n && n->parent; n = n->parent)
+        shared |= n->cls == cls && n->kind != CELL_LOOP_LANES;
       task = cls == e->task_class;
     }
     if (val->producer_count > 1) shared = false;
@@ -773,7 +840,8 @@ static void scratch_layout(Emit *e, FuseVal *val, FuseOp *p, FuseNode *at, int f
     bool shared = false, task = false;
     if (l >= 0) {
       int cls = fuse_class(e->f, p->loops[l].cls);
-      for (FuseNode *n = at; n && n->parent; n = n->parent) shared |= n->cls == cls;
+      for (FuseNode *n = at; n && n->parent; n = n->parent)
+        shared |= n->cls == cls && n->kind != CELL_LOOP_LANES;
       task = cls == e->task_class;
     }
     val->axis_stride[a] = shared ? 0 : stride;
@@ -786,7 +854,8 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
   if (val->place == FUSE_SCRATCH) return;
   FuseOp *p = val->producers[0];
   for (int i = 0; i < val->producer_count; i++)
-    if (val->producers[i]->kind != FUSE_SCAN && val->producers[i]->region == region) p = val->producers[i];
+    if (val->producers[i]->kind != FUSE_SCAN && val->producers[i]->region == region)
+      p = val->producers[i];
   val->array_sum = false;
   FuseNode *r = p->kind == FUSE_REDUCE ? reduce_node(e, p) : NULL;
   if (r && opened_below(e, p, r)) val->array_sum = true;
@@ -796,7 +865,8 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
     return;
   }
   FuseNode *at = definition(e, p);
-  bool registers = !val->array_sum && val->producer_count == 1 && p->kind != FUSE_CONTRACT && p->kind != FUSE_SCAN;
+  bool registers = !val->array_sum && val->producer_count == 1 && p->kind != FUSE_CONTRACT &&
+                   p->kind != FUSE_SCAN;
   int first = top_child(p->leaf)->place, last = first;
   FuseNode *body = at;
   for (int i = 1; i < val->producer_count; i++)
@@ -817,7 +887,8 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
       continue;
     }
     FuseNode *n = reader->leaf->parent;
-    if (reader != inner || reader->kind == FUSE_CONTRACT || !is_ancestor(body, n)) registers = false;
+    if (reader != inner || reader->kind == FUSE_CONTRACT || !is_ancestor(body, n))
+      registers = false;
     if (registers) {
       Reads reads = {e, val, p, true};
       fuse_each_access(reader, check_register, &reads);
@@ -850,14 +921,16 @@ static void emit_region(Emit *e, FuseOp **ops, int count) {
     // scratch of a body is not shared by lifetime with what lives around the scan
     for (int i = 0; i < count; i++)
       if (ops[i]->kind != FUSE_SCAN && ops[i]->out->place == FUSE_SCRATCH && !ops[i]->out->pinned)
-        e->scratch_first[ops[i]->out->scratch] = 0, e->scratch_last[ops[i]->out->scratch] = INT32_MAX;
+        e->scratch_first[ops[i]->out->scratch] = 0,
+        e->scratch_last[ops[i]->out->scratch] = INT32_MAX;
   }
   emit_children(e, root);
 }
 
 /* ---- the kernel ---- */
 
-static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***all, int *n, int *capacity) {
+static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***all, int *n,
+                    int *capacity) {
   for (int i = 0; i < count; i++) {
     ops[i]->kernel = k;
     ops[i]->leaf = NULL;
@@ -868,7 +941,8 @@ static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***a
       if (scan->body->ops[j]->kind != FUSE_SCAN && k->task == FUSE_TASK_BATCH)
         scan->body->ops[j]->task = scan->body->ops[j]->out_axis[CELL_AXIS_BATCH];
     for (int j = 0; j < scan->body->after_count; j++)
-      if (k->task == FUSE_TASK_BATCH) scan->body->after[j]->task = scan->body->after[j]->out_axis[CELL_AXIS_BATCH];
+      if (k->task == FUSE_TASK_BATCH)
+        scan->body->after[j]->task = scan->body->after[j]->out_axis[CELL_AXIS_BATCH];
     collect(f, scan->body->ops, scan->body->op_count, k, all, n, capacity);
     collect(f, scan->body->after, scan->body->after_count, k, all, n, capacity);
     for (int c = 0; c < scan->carry_count; c++) {
@@ -903,8 +977,10 @@ static void layout_scratch(Emit *e) {
     while (moved) {
       moved = false;
       for (int j = 0; j < i; j++) {
-        int64_t begin = k->scratch[j].offset, end = begin + (k->scratch[j].count * 4 + 63) / 64 * 64;
-        bool together = e->scratch_first[i] <= e->scratch_last[j] && e->scratch_first[j] <= e->scratch_last[i];
+        int64_t begin = k->scratch[j].offset,
+                end = begin + (k->scratch[j].count * 4 + 63) / 64 * 64;
+        bool together =
+            e->scratch_first[i] <= e->scratch_last[j] && e->scratch_first[j] <= e->scratch_last[i];
         if (!together || at + size <= begin || at >= end) continue;
         at = end, moved = true;
       }
@@ -967,5 +1043,6 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   int *buffers = CELL_NEW_ARRAY(plan->arena, int, k->arg_count + 1);
   if (k->arg_count) memcpy(buffers, e->buffers, (size_t)k->arg_count * sizeof *buffers);
   CellLaunch launch = {number, buffers};
-  CELL_PUSH(plan->arena, program->launches, program->launch_count, program->launch_capacity, launch);
+  CELL_PUSH(plan->arena, program->launches, program->launch_count, program->launch_capacity,
+            launch);
 }

@@ -127,16 +127,19 @@ static void check_reading(FuseOp *op, FuseAccess *x, void *context) {
   int axis = producer->loops[producer->task].axis;
   if (axis >= 0) {
     const FuseIndex *index = &x->axis[axis];
-    if (index->count != 1 || index->loaded >= 0 || op->loops[index->term[0].loop].axis != axis) r->own = false;
+    if (index->count != 1 || index->loaded >= 0 || op->loops[index->term[0].loop].axis != axis)
+      r->own = false;
     return;
   }
   for (int d = 0; d < x->val->rank; d++)
-    if (producer->out_dim[d] == producer->task && !fuse_is_loop(&x->dim[d], op->task)) r->own = false;
+    if (producer->out_dim[d] == producer->task && !fuse_is_loop(&x->dim[d], op->task))
+      r->own = false;
 }
 
 /* whether `reader` (perhaps inside a scan) may share a kernel with the producer of val */
 static bool may_join(const Item *producer, const Item *reader, FuseOp *inner, const FuseVal *val) {
-  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent) return false;
+  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent)
+    return false;
   if (producer->op->partial) return false;
   if (producer->cut.task == FUSE_TASK_NONE) return true;
   Reading r = {val, true};
@@ -163,12 +166,14 @@ static void split_partials(Fuse *f, FuseRegion *r, Cut **cuts) {
     if (!op->partial) continue;
     int32_t tile = tile_of(f, c), tasks = (c.extent + tile - 1) / tile;
     FuseVal *whole = op->out;
-    FuseVal *partials = fuse_new_val(f, CELL_F, 1, &tasks, 0, NULL,
-                                     cell_arena_printf(f->arena, "%s partials", whole->name ? whole->name : ""));
+    FuseVal *partials =
+        fuse_new_val(f, CELL_F, 1, &tasks, 0, NULL,
+                     cell_arena_printf(f->arena, "%s partials", whole->name ? whole->name : ""));
     partials->global = true;
     op->out = partials;
     whole->producers = NULL, whole->producer_count = whole->producer_capacity = 0;
-    CELL_PUSH(f->arena, partials->producers, partials->producer_count, partials->producer_capacity, op);
+    CELL_PUSH(f->arena, partials->producers, partials->producer_count, partials->producer_capacity,
+              op);
     fuse_fold_op(f, r, partials, whole);
     cut[r->op_count - 1] = (Cut){FUSE_TASK_NONE, 1};
   }
@@ -188,8 +193,10 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     FuseVal *outs[64];
     int count = 0;
     if (items[i].op->kind == FUSE_SCAN)
-      for (int c = 0; c < items[i].op->carry_count && count < 64; c++) outs[count++] = items[i].op->carries[c];
-    else outs[count++] = items[i].op->out;
+      for (int c = 0; c < items[i].op->carry_count && count < 64; c++)
+        outs[count++] = items[i].op->carries[c];
+    else
+      outs[count++] = items[i].op->out;
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
@@ -210,12 +217,14 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
   for (int i = 0; i < n; i++) {
     FuseOp *op = items[i].op;
     bool starts_scan = op->kind != FUSE_SCAN && op->out->pinned;
-    if (!starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN && beside[i] < op->level) op->level = beside[i];
+    if (!starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN && beside[i] < op->level)
+      op->level = beside[i];
     FuseVal *outs[64];
     int count = 0;
     if (op->kind == FUSE_SCAN)
       for (int c = 0; c < op->carry_count && count < 64; c++) outs[count++] = op->carries[c];
-    else outs[count++] = op->out;
+    else
+      outs[count++] = op->out;
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
@@ -236,7 +245,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     FuseOp *op = items[i].op;
     FuseKernel *k = NULL;
     for (int j = 0; j < count && !k; j++)
-      if (list[j]->level == op->level && list[j]->task == items[i].cut.task && list[j]->extent == items[i].cut.extent)
+      if (list[j]->level == op->level && list[j]->task == items[i].cut.task &&
+          list[j]->extent == items[i].cut.extent)
         k = list[j];
     if (!k) {
       k = CELL_NEW(f->arena, FuseKernel);
@@ -248,7 +258,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     CELL_PUSH(f->arena, k->ops, k->op_count, k->op_capacity, op);
     op->kernel = k;
   }
-  for (int i = 0; i < count; i++) qsort(list[i]->ops, (size_t)list[i]->op_count, sizeof(FuseOp *), by_order);
+  for (int i = 0; i < count; i++)
+    qsort(list[i]->ops, (size_t)list[i]->op_count, sizeof(FuseOp *), by_order);
   // launch order: by level, then as they were first needed (insertion sort keeps that)
   for (int i = 1; i < count; i++) {
     FuseKernel *k = list[i];

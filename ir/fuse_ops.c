@@ -107,7 +107,9 @@ static void finish_op(Fuse *f, FuseOp *op) {
   FuseRegion *r = op->region;
   op->order = f->order++;
   for (int i = 0; i < op->loop_count; i++) op->loops[i].cls = fuse_new_class(f);
-  if (op->out) CELL_PUSH(f->arena, op->out->producers, op->out->producer_count, op->out->producer_capacity, op);
+  if (op->out)
+    CELL_PUSH(f->arena, op->out->producers, op->out->producer_count, op->out->producer_capacity,
+              op);
   visit_accesses(op, consume, f);
   CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
   CELL_PUSH(f->arena, f->all, f->all_count, f->all_capacity, op);
@@ -124,8 +126,10 @@ static bool unreshape(const CellNode *from, const CellNode *to, const FuseIndex 
     int i0 = i, j0 = j;
     int64_t p = i < from->rank ? from->shape[i++] : 1, q = j < to->rank ? to->shape[j++] : 1;
     while (p != q) {
-      if (p < q) p *= from->shape[i++];
-      else q *= to->shape[j++];
+      if (p < q)
+        p *= from->shape[i++];
+      else
+        q *= to->shape[j++];
     }
     FuseIndex whole = index_const(0);
     int64_t stride = q;
@@ -192,6 +196,14 @@ static FuseRegion *outer_region(FuseRegion *r, CellValue *v, bool *carry, int *w
   return NULL;
 }
 
+/* whether a node's entries lie in memory as its shape says: no view, nor a scan's input, which may be one */
+static bool is_stored(const FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  if (r->vals[v]) return true;
+  if (n->op == CELL_OP_INPUT && r->scan && strncmp(n->name, "step", 4) == 0) return false;
+  return !is_view(n->op);
+}
+
 /* Follows node v of region r, read at axis[] and dim[], to what is stored. */
 static FuseAccess follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axis,
                          const FuseIndex *dim) {
@@ -240,10 +252,10 @@ static FuseAccess follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *a
     for (int d = 0; d < CELL_MAX_RANK; d++) in[d] = index_const(0);
     switch (n->op) {
     case CELL_OP_RESHAPE:
-      if (!unreshape(an, n, x.dim, in, !is_view(an->op) || r->vals[a])) {
+      if (!unreshape(an, n, x.dim, in, is_stored(r, a))) {
         // not affine: the operand becomes a value of its own, row-major
         FuseVal *copy = node_val(f, r, a, NULL);
-        if (is_view(an->op)) fuse_copy_op(f, r, a, copy), r->vals[a] = copy;
+        if (!is_stored(r, a)) fuse_copy_op(f, r, a, copy), r->vals[a] = copy;
         if (!unreshape(an, n, x.dim, in, true)) {
           // an index that cannot be merged (a loaded one): the result is copied as well
           FuseVal *whole = node_val(f, r, v, NULL);
@@ -305,6 +317,7 @@ static void make_elementwise(Fuse *f, FuseRegion *r, CellValue v) {
 FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out) {
   const CellNode *n = cell_node(r->g, v);
   FuseOp *op = new_op(f, r, FUSE_SCALAR, n, out);
+  if (out->dtype == CELL_BITS) out->dtype = CELL_F;
   // a carry may vary over more axes than what it starts from
   int loops[CELL_MAX_AXES];
   for (int a = 0; a < CELL_MAX_AXES; a++) loops[a] = -1;
@@ -338,14 +351,18 @@ static void make_take(Fuse *f, FuseRegion *r, CellValue v) {
     if (n->dim != d) dim[d] = index_loop(op->out_dim[at++]);
   FuseIndex loaded = index_const(0);
   loaded.loaded = 1;
-  if (n->dim >= 0) dim[n->dim] = loaded;
-  else axis[n->axis] = loaded;
+  if (n->dim >= 0)
+    dim[n->dim] = loaded;
+  else
+    axis[n->axis] = loaded;
   int none[CELL_MAX_RANK] = {-1, -1, -1, -1};
   op->args[1] = operand(f, r, n->args[1], op->out_axis, none);
   if (op->args[1].kind == FUSE_POSITION && op->args[1].axis[0].loaded < 0) {
     // an index that is a loop is no load
-    if (n->dim >= 0) dim[n->dim] = op->args[1].axis[0];
-    else axis[n->axis] = op->args[1].axis[0];
+    if (n->dim >= 0)
+      dim[n->dim] = op->args[1].axis[0];
+    else
+      axis[n->axis] = op->args[1].axis[0];
     op->arg_count = 1;
   }
   op->args[0] = follow(f, r, n->args[0], axis, dim);
@@ -419,7 +436,8 @@ static void contract_loops(FuseOp *op, FuseRegion *r, int *axis, int dims[2][CEL
 }
 
 /* an operand's axes beyond its own are not read */
-static FuseAccess contract_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims) {
+static FuseAccess contract_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
+                                   const int *dims) {
   int own[CELL_MAX_AXES];
   for (int a = 0; a < CELL_MAX_AXES; a++)
     own[a] = cell_node(r->g, v)->axes & CELL_AXIS(a) ? axis[a] : -1;
@@ -457,7 +475,8 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
     const CellNode *p = i ? b : a, *x = i ? a : b;
     if (p->axes || p->rank != 2 || !(x->axes & CELL_AXIS(CELL_AXIS_BATCH)) || x->rank < 1) continue;
     // one label of the parameter is summed, the other is the result's
-    int in0 = strchr(n->labels[2], n->labels[i][0]) != NULL, in1 = strchr(n->labels[2], n->labels[i][1]) != NULL;
+    int in0 = strchr(n->labels[2], n->labels[i][0]) != NULL,
+        in1 = strchr(n->labels[2], n->labels[i][1]) != NULL;
     if (in0 == in1) continue;
     char row = n->labels[i][in0 ? 0 : 1];
     if (strchr(n->labels[1 - i], row)) continue;
@@ -477,7 +496,8 @@ typedef struct {
 static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims, int loop,
                   Piece *out, int room) {
   const CellNode *n = cell_node(r->g, v);
-  bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room && dims[n->dim] == loop && loop >= 0;
+  bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room &&
+               dims[n->dim] == loop && loop >= 0;
   if (!along) {
     out[0].access = contract_operand(f, r, v, axis, dims);
     out[0].begin = 0, out[0].extent = -1;
@@ -535,7 +555,8 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
     if (!plain(&a[i].access)) return false;
   for (int i = 0; i < nb; i++)
     if (!plain(&b[i].access)) return false;
-  int32_t m = op->loop_m < 0 ? 1 : op->loops[op->loop_m].extent, k = op->loop_k < 0 ? 1 : op->loops[op->loop_k].extent,
+  int32_t m = op->loop_m < 0 ? 1 : op->loops[op->loop_m].extent,
+          k = op->loop_k < 0 ? 1 : op->loops[op->loop_k].extent,
           cols = op->loops[op->loop_n].extent;
   op->segments = CELL_NEW_ARRAY(f->arena, FuseSegment, na * nb);
   for (int i = 0; i < na; i++) {
@@ -580,8 +601,10 @@ static void make_pieces(Fuse *f, FuseRegion *r, CellValue v) {
     op->out_offset[n->dim] = at;
     op->arg_count = 1;
     op->args = CELL_NEW(f->arena, FuseAccess);
-    if (zeros) op->args[0] = (FuseAccess){.kind = FUSE_CONSTANT, .number = 0};
-    else op->args[0] = contract_operand(f, r, a, op->out_axis, op->out_dim);
+    if (zeros)
+      op->args[0] = (FuseAccess){.kind = FUSE_CONSTANT, .number = 0};
+    else
+      op->args[0] = contract_operand(f, r, a, op->out_axis, op->out_dim);
     finish_op(f, op);
     at += extent;
   }
@@ -601,8 +624,8 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
     uint32_t axes = o->axes | cell_node(r->g, n->args[i])->axes;
     if (in != CELL_NONE) axes |= cell_node(n->body, in)->axes;
     axes &= ~CELL_AXIS(op->axis);
-    op->carries[i] = fuse_new_val(f, o->dtype == CELL_I ? CELL_I : CELL_F, o->rank, o->shape, axes, r->g,
-                                  cell_arena_printf(f->arena, "carry %d", i));
+    op->carries[i] = fuse_new_val(f, o->dtype == CELL_I ? CELL_I : CELL_F, o->rank, o->shape, axes,
+                                  r->g, cell_arena_printf(f->arena, "carry %d", i));
     op->carries[i]->pinned = true;
     fuse_copy_op(f, r, n->args[i], op->carries[i]);
   }
@@ -611,9 +634,11 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
   // results first, all of them, then the copies: a carry may read another's old value
   FuseVal **next = CELL_NEW_ARRAY(f->arena, FuseVal *, n->carry_count);
   for (int i = 0; i < n->carry_count; i++) {
-    CellValue out = cell_find_output(n->body, op->carries[i]->name ? cell_arena_printf(f->arena, "carry%d", i) : "");
+    CellValue out = cell_find_output(
+        n->body, op->carries[i]->name ? cell_arena_printf(f->arena, "carry%d", i) : "");
     const CellNode *o = cell_node(n->body, out);
-    if (is_view(o->op) || o->op == CELL_OP_INPUT || o->op == CELL_OP_CONST || o->op == CELL_OP_RANGE || o->op == CELL_OP_AXIS_INDEX) {
+    if (is_view(o->op) || o->op == CELL_OP_INPUT || o->op == CELL_OP_CONST ||
+        o->op == CELL_OP_RANGE || o->op == CELL_OP_AXIS_INDEX) {
       next[i] = node_val(f, body, out, NULL);
       fuse_copy_op(f, body, out, next[i]);
     } else {
@@ -687,15 +712,22 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
   FuseVal *val = r->vals[v] = node_val(f, r, v, NULL);
   val->name = cell_arena_printf(f->arena, "%%%d", v);
   if (n->dtype == CELL_BITS) val->dtype = CELL_F;
-  if (cell_op_info[n->op].scalar) make_elementwise(f, r, v);
-  else if (n->op == CELL_OP_TAKE) make_take(f, r, v);
-  else if (n->op == CELL_OP_ONE_HOT) make_one_hot(f, r, v);
-  else if (n->op == CELL_OP_SIGN_BITS) make_sign_bits(f, r, v);
-  else if (n->op == CELL_OP_REDUCE) make_reduce(f, r, v);
+  if (cell_op_info[n->op].scalar)
+    make_elementwise(f, r, v);
+  else if (n->op == CELL_OP_TAKE)
+    make_take(f, r, v);
+  else if (n->op == CELL_OP_ONE_HOT)
+    make_one_hot(f, r, v);
+  else if (n->op == CELL_OP_SIGN_BITS)
+    make_sign_bits(f, r, v);
+  else if (n->op == CELL_OP_REDUCE)
+    make_reduce(f, r, v);
   else if (n->op == CELL_OP_CONTRACT) {
     if (!make_anchor(f, r, v)) make_nest_contract(f, r, v);
-  } else if (n->op == CELL_OP_CONCAT || n->op == CELL_OP_PAD) make_pieces(f, r, v);
-  else CELL_ASSERT(!"an op that the kernels pass does not know");
+  } else if (n->op == CELL_OP_CONCAT || n->op == CELL_OP_PAD)
+    make_pieces(f, r, v);
+  else
+    CELL_ASSERT(!"an op that the kernels pass does not know");
   return val;
 }
 

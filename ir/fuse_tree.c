@@ -52,7 +52,9 @@ static void unify_access(FuseOp *op, FuseAccess *x, void *context) {
   FuseVal *val = x->val;
   if (val->pinned || val->producer_count != 1) return;
   FuseOp *p = val->producers[0];
-  if (p->kernel != op->kernel || p->region != op->region || p->kind == FUSE_CONTRACT || p->kind == FUSE_SCAN) return;
+  if (p->kernel != op->kernel || p->region != op->region || p->kind == FUSE_CONTRACT ||
+      p->kind == FUSE_SCAN)
+    return;
   for (int d = 0; d < val->rank; d++) {
     int l = p->out_dim[d];
     if (l < 0 || x->dim[d].count != 1) continue;
@@ -69,14 +71,18 @@ void fuse_unify(Fuse *f, FuseOp **ops, int count) {
   for (int i = 0; i < count; i++) {
     FuseOp *op = ops[i];
     if (op->task >= 0) {
-      if (task < 0) task = op->loops[op->task].cls;
-      else join(f, ops, count, task, op->loops[op->task].cls);
+      if (task < 0)
+        task = op->loops[op->task].cls;
+      else
+        join(f, ops, count, task, op->loops[op->task].cls);
     }
     for (int l = 0; l < op->loop_count; l++) {
       int a = op->loops[l].axis;
       if (a < 0) continue;
-      if (axis[a] < 0) axis[a] = op->loops[l].cls;
-      else join(f, ops, count, axis[a], op->loops[l].cls);
+      if (axis[a] < 0)
+        axis[a] = op->loops[l].cls;
+      else
+        join(f, ops, count, axis[a], op->loops[l].cls);
     }
   }
   Unify u = {f, ops, count};
@@ -160,8 +166,8 @@ static void check_aligned(FuseOp *op, FuseAccess *x, void *context) {
     if (l < 0 || fuse_class(a->f, a->producer->loops[l].cls) != a->cls) continue;
     const FuseIndex *index = &x->dim[d];
     found = index->count == 1 && fuse_is_loop(index, index->term[0].loop) &&
-            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls && a->producer->out_offset[d] == 0 &&
-            a->val->shape[d] == a->producer->loops[l].extent;
+            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls &&
+            a->producer->out_offset[d] == 0 && a->val->shape[d] == a->producer->loops[l].extent;
   }
   for (int i = 0; i < CELL_MAX_AXES; i++) {
     int l = a->producer->out_axis[i];
@@ -175,7 +181,9 @@ static void check_aligned(FuseOp *op, FuseAccess *x, void *context) {
 
 /* whether `consumer`, in an iteration of class cls, reads only what `producer` made in that iteration */
 bool fuse_aligned(Fuse *f, const FuseOp *producer, const FuseOp *consumer, int cls) {
-  if (producer->kind == FUSE_SCAN || producer->kind == FUSE_CONTRACT || consumer->kind == FUSE_CONTRACT) return false;
+  if (producer->kind == FUSE_SCAN || producer->kind == FUSE_CONTRACT ||
+      consumer->kind == FUSE_CONTRACT)
+    return false;
   Align a = {f, producer->out, producer, cls, false, true};
   fuse_each_access((FuseOp *)consumer, check_aligned, &a);
   return a.seen && a.aligned;
@@ -220,8 +228,11 @@ static int outer_loop(const FuseOp *op) {
   for (int l = 0; l < op->loop_count; l++) {
     if (!(op->outer >> l & 1)) continue;
     if (l == op->task) return l;
-    if (best < 0) best = l;
-    else if (op->loops[l].axis >= 0 && (op->loops[best].axis < 0 || op->loops[l].axis < op->loops[best].axis)) best = l;
+    if (best < 0)
+      best = l;
+    else if (op->loops[l].axis >= 0 &&
+             (op->loops[best].axis < 0 || op->loops[l].axis < op->loops[best].axis))
+      best = l;
   }
   return best;
 }
@@ -250,7 +261,8 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
   int cls = fuse_class(f, ops[seed]->loops[loop].cls);
   int32_t extent = ops[seed]->loops[loop].extent;
 
-  FuseOp **before = CELL_NEW_ARRAY(f->arena, FuseOp *, count), **inside = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
+  FuseOp **before = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
+         **inside = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
          **after = CELL_NEW_ARRAY(f->arena, FuseOp *, count);
   int nb = 0, ni = 0, na = 0;
   for (int i = 0; i < count; i++) b->where[ops[i]->order] = i;
@@ -258,8 +270,9 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
   for (int i = count - 1; i >= 0; i--) {
     FuseOp *op = ops[i];
     int mine = -1;
-    bool member = lanes ? (!op->outer && op->lane >= 0 && fuse_class(f, op->loops[op->lane].cls) == cls)
-                        : has_class(f, op, cls, op->outer, &mine);
+    bool member =
+        lanes ? (!op->outer && op->lane >= 0 && fuse_class(f, op->loops[op->lane].cls) == cls)
+              : has_class(f, op, cls, op->outer, &mine);
     if (lanes && member) mine = op->lane;
     if (member && op->loops[mine].extent != extent) member = false;
     if (i > seed) member = false;
@@ -275,7 +288,9 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
         if (side[j] == BEFORE) early = true;
         if (side[j] != INSIDE) continue;
         inside_reader = true;
-        if (!member || op->loops[mine].reduced || reader != inner || !fuse_aligned(f, op, reader, cls)) early = true;
+        if (!member || op->loops[mine].reduced || reader != inner ||
+            !fuse_aligned(f, op, reader, cls))
+          early = true;
       }
       // a carry's first value, its scan, the copies of its last value: in that order
       if (out->pinned) {
@@ -288,15 +303,22 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
         }
       }
     }
-    if (i == seed) side[i] = INSIDE;
-    else if (early) side[i] = BEFORE;
-    else if (member) side[i] = INSIDE;
-    else side[i] = inside_reader ? BEFORE : AFTER;
+    if (i == seed)
+      side[i] = INSIDE;
+    else if (early)
+      side[i] = BEFORE;
+    else if (member)
+      side[i] = INSIDE;
+    else
+      side[i] = inside_reader ? BEFORE : AFTER;
   }
   for (int i = 0; i < count; i++) {
-    if (side[i] == BEFORE) before[nb++] = ops[i];
-    else if (side[i] == INSIDE) inside[ni++] = ops[i];
-    else after[na++] = ops[i];
+    if (side[i] == BEFORE)
+      before[nb++] = ops[i];
+    else if (side[i] == INSIDE)
+      inside[ni++] = ops[i];
+    else
+      after[na++] = ops[i];
   }
   for (int i = 0; i < count; i++) b->where[ops[i]->order] = -1;
 

@@ -25,10 +25,12 @@ static CellValue sink(CellGraph *to, const CellGraph *from, CellValue v, const C
   bool *progress = context;
   const CellNode *n = cell_node(from, v);
   if (n->op == CELL_OP_STOP_GRADIENT) return args[0];
-  if (n->op != CELL_OP_RESHAPE && n->op != CELL_OP_SLICE && n->op != CELL_OP_TRANSPOSE) return CELL_NONE;
+  if (n->op != CELL_OP_RESHAPE && n->op != CELL_OP_SLICE && n->op != CELL_OP_TRANSPOSE)
+    return CELL_NONE;
   const CellNode *a = cell_node(to, args[0]);
   if (!is_elementwise(a) || a->rank == 0) return CELL_NONE;
-  CellValue moved[3] = {CELL_NONE, CELL_NONE, CELL_NONE}, old[3] = {CELL_NONE, CELL_NONE, CELL_NONE};
+  CellValue moved[3] = {CELL_NONE, CELL_NONE, CELL_NONE},
+            old[3] = {CELL_NONE, CELL_NONE, CELL_NONE};
   CellOp op = a->op;
   int count = a->arg_count;
   for (int i = 0; i < count; i++) old[i] = a->args[i];
@@ -43,8 +45,8 @@ static CellValue floats(CellGraph *to, CellValue v) {
   return cell_node(to, v)->dtype == CELL_BITS ? cell_op1(to, CELL_OP_FLOAT, v) : v;
 }
 
-static CellValue expand_bits(CellGraph *to, const CellGraph *from, CellValue v, const CellValue *args,
-                             void *context) {
+static CellValue expand_bits(CellGraph *to, const CellGraph *from, CellValue v,
+                             const CellValue *args, void *context) {
   (void)context;
   const CellNode *n = cell_node(from, v);
   if (n->op != CELL_OP_CONTRACT && n->op != CELL_OP_CONCAT) return CELL_NONE;
@@ -80,9 +82,12 @@ static CellValue flatten(CellGraph *to, const CellGraph *from, CellValue v, cons
   }
   CellValue a[3] = {CELL_NONE, CELL_NONE, CELL_NONE}, result;
   for (int i = 0; i < n->arg_count; i++) a[i] = flat(to, args[i]);
-  if (n->arg_count == 1) result = cell_op1(to, n->op, a[0]);
-  else if (n->arg_count == 2) result = cell_op2(to, n->op, a[0], a[1]);
-  else result = cell_op3(to, n->op, a[0], a[1], a[2]);
+  if (n->arg_count == 1)
+    result = cell_op1(to, n->op, a[0]);
+  else if (n->arg_count == 2)
+    result = cell_op2(to, n->op, a[0], a[1]);
+  else
+    result = cell_op3(to, n->op, a[0], a[1], a[2]);
   return cell_reshape(to, result, n->rank, n->shape);
 }
 
@@ -93,8 +98,8 @@ static CellValue bodies(CellGraph *to, const CellGraph *from, CellValue v, const
   if (n->op != CELL_OP_SCAN) return CELL_NONE;
   int axis = 0;
   while (n->over != CELL_AXIS(axis)) axis++;
-  return cell_scan(to, axis, fuse_prepare(n->body), n->carry_count, args, n->arg_count - n->carry_count,
-                   args + n->carry_count);
+  return cell_scan(to, axis, fuse_prepare(n->body), n->carry_count, args,
+                   n->arg_count - n->carry_count, args + n->carry_count);
 }
 
 CellGraph *fuse_prepare(const CellGraph *g) {
