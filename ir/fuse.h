@@ -66,7 +66,7 @@ struct FuseVal {
   FusePlace place;
   int scratch;
   int64_t axis_stride[CELL_MAX_AXES], dim_stride[CELL_MAX_RANK]; /* 0 where a loop is shared */
-  bool tile_local;      /* scratch is indexed from the start of the task's tile */
+  uint32_t tile_axes, tile_dims; /* scratch that holds only the task's tile of these */
   int reg[FUSE_UNROLL]; /* value numbers while in scope, else -1; one for each unrolled entry */
   bool array_sum;       /* accumulated in storage: a register never holds it */
 };

@@ -192,10 +192,6 @@ static CellAffine tile_begin(Emit *e, int64_t stride) {
   return cell_affine_var(0, -stride * e->k->tile);
 }
 
-static bool index_in_task(Emit *e, const FuseOp *op, const FuseIndex *x) {
-  return x->count == 1 && x->loaded < 0 && in_task_class(e, op, x->term[0].loop);
-}
-
 static CellAffine access_affine(Emit *e, FuseOp *op, const FuseAccess *x) {
   FuseVal *val = x->val;
   place_of(e, val, false); // knows its strides from here on
@@ -204,13 +200,13 @@ static CellAffine access_affine(Emit *e, FuseOp *op, const FuseAccess *x) {
     if (!(val->axes & CELL_AXIS(i)) || val->axis_stride[i] == 0) continue;
     a = cell_affine_add(a,
                         cell_affine_scale(index_affine(e, op, &x->axis[i]), val->axis_stride[i]));
-    if (val->place == FUSE_SCRATCH && index_in_task(e, op, &x->axis[i]))
+    if (val->place == FUSE_SCRATCH && val->tile_axes >> i & 1)
       a = cell_affine_add(a, tile_begin(e, val->axis_stride[i]));
   }
   for (int d = 0; d < val->rank; d++) {
     if (val->dim_stride[d] == 0) continue;
     a = cell_affine_add(a, cell_affine_scale(index_affine(e, op, &x->dim[d]), val->dim_stride[d]));
-    if (val->place == FUSE_SCRATCH && index_in_task(e, op, &x->dim[d]))
+    if (val->place == FUSE_SCRATCH && val->tile_dims >> d & 1)
       a = cell_affine_add(a, tile_begin(e, val->dim_stride[d]));
   }
   return a;
@@ -224,7 +220,7 @@ static CellAffine out_affine(Emit *e, FuseOp *op) {
     int l = op->out_axis[i];
     if (l < 0 || !(val->axes & CELL_AXIS(i)) || val->axis_stride[i] == 0) continue;
     a = cell_affine_add(a, cell_affine_scale(loop_affine(e, op, l), val->axis_stride[i]));
-    if (val->place == FUSE_SCRATCH && in_task_class(e, op, l))
+    if (val->place == FUSE_SCRATCH && val->tile_axes >> i & 1)
       a = cell_affine_add(a, tile_begin(e, val->axis_stride[i]));
   }
   for (int d = 0; d < val->rank; d++) {
@@ -232,7 +228,7 @@ static CellAffine out_affine(Emit *e, FuseOp *op) {
     int l = op->out_dim[d];
     if (l < 0 || val->dim_stride[d] == 0) continue;
     a = cell_affine_add(a, cell_affine_scale(loop_affine(e, op, l), val->dim_stride[d]));
-    if (val->place == FUSE_SCRATCH && in_task_class(e, op, l))
+    if (val->place == FUSE_SCRATCH && val->tile_dims >> d & 1)
       a = cell_affine_add(a, tile_begin(e, val->dim_stride[d]));
   }
   return a;
@@ -832,6 +828,7 @@ static void scratch_layout(Emit *e, FuseVal *val, FuseOp *p, FuseNode *at, int f
     }
     if (val->producer_count > 1) shared = false;
     val->dim_stride[d] = shared ? 0 : stride;
+    if (task && !shared) val->tile_dims |= 1u << d;
     if (!shared) stride *= task ? e->k->tile : val->shape[d];
   }
   for (int a = CELL_MAX_AXES - 1; a >= 0; a--) {
@@ -845,6 +842,7 @@ static void scratch_layout(Emit *e, FuseVal *val, FuseOp *p, FuseNode *at, int f
       task = cls == e->task_class;
     }
     val->axis_stride[a] = shared ? 0 : stride;
+    if (task && !shared) val->tile_axes |= 1u << a;
     if (!shared) stride *= task ? e->k->tile : val->extent[a];
   }
   new_scratch(e, val, stride, first, last);
@@ -961,7 +959,9 @@ static void place_carries(Emit *e, FuseOp *scan) {
     for (int a = CELL_MAX_AXES - 1; a >= 0; a--) {
       if (!(val->axes & CELL_AXIS(a))) continue;
       val->axis_stride[a] = stride;
-      stride *= a == CELL_AXIS_BATCH && e->k->task == FUSE_TASK_BATCH ? e->k->tile : val->extent[a];
+      bool task = a == CELL_AXIS_BATCH && e->k->task == FUSE_TASK_BATCH;
+      if (task) val->tile_axes |= CELL_AXIS(a);
+      stride *= task ? e->k->tile : val->extent[a];
     }
     new_scratch(e, val, stride, 0, INT32_MAX);
   }
