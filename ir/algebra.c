@@ -120,7 +120,8 @@ typedef struct {
   int stands_capacity;
   CellValue *seen; /* scratch of new_cost, in the graph's arena */
   int seen_count, seen_capacity;
-  const CellRule *only;
+  const CellRule *rules;
+  int rule_count; /* 0: a copy */
   int applied;
 } Round;
 
@@ -190,7 +191,8 @@ static CellValue plain_copy(Round *r, CellValue v) {
   CellNode n = *cell_node(r->from, v);
   CellValue *args = cell_malloc(((size_t)n.arg_count + 1) * sizeof *args);
   for (int k = 0; k < n.arg_count; k++) args[k] = r->map[n.args[k]];
-  if (n.op == CELL_OP_SCAN) n.body = all_rounds(n.body, r->only, &r->applied);
+  if (n.op == CELL_OP_SCAN && r->rule_count > 0)
+    n.body = all_rounds(n.body, r->rule_count == 1 ? r->rules : NULL, &r->applied);
   CellValue made = cell_rebuild(r->to, &n, args);
   free(args);
   return made;
@@ -200,9 +202,8 @@ static CellValue rewrite_node(Round *r, CellValue v) {
   CellSpan span = r->to->span;
   r->to->span = cell_node(r->from, v)->span;
   CellValue made = plain_copy(r, v), better = CELL_NONE;
-  const CellRule *first = r->only ? r->only : cell_rules;
-  int count = r->only ? 1 : cell_rule_count;
-  for (int i = 0; i < count && better == CELL_NONE; i++) better = try_rule(r, &first[i], v, made);
+  for (int i = 0; i < r->rule_count && better == CELL_NONE; i++)
+    better = try_rule(r, &r->rules[i], v, made);
   if (better != CELL_NONE) {
     made = better;
     r->applied++;
@@ -232,40 +233,57 @@ static void count_uses(const CellGraph *g, bool *needed, int *uses) {
   }
 }
 
-static CellGraph *one_round(const CellGraph *g, const CellRule *only, int *applied) {
+/* g through the rules once (with r->rules off: a copy) into a graph of `arena`, less what nobody
+ * reads */
+static CellGraph *one_round(const CellGraph *g, CellArena *arena, Round *r) {
   size_t n = (size_t)g->node_count + 1;
-  Round r = {.from = g, .to = cell_graph_like(g, g->name), .only = only};
+  CellGraph like = *g;
+  like.arena = arena;
   bool *needed = cell_malloc(n * sizeof *needed);
-  r.uses = cell_malloc(n * sizeof *r.uses);
-  r.map = cell_malloc(n * sizeof *r.map);
-  count_uses(g, needed, r.uses);
+  r->from = g;
+  r->to = cell_graph_like(&like, g->name);
+  r->uses = cell_malloc(n * sizeof *r->uses);
+  r->map = cell_malloc(n * sizeof *r->map);
+  r->seen = NULL;
+  r->seen_capacity = 0;
+  if (r->stands) memset(r->stands, 0, (size_t)r->stands_capacity * sizeof *r->stands);
+  count_uses(g, needed, r->uses);
   for (CellValue v = 0; v < g->node_count; v++)
-    r.map[v] = needed[v] ? rewrite_node(&r, v) : CELL_NONE;
+    r->map[v] = needed[v] ? rewrite_node(r, v) : CELL_NONE;
   for (int i = 0; i < g->output_count; i++)
-    cell_output(r.to, g->outputs[i].name, r.map[g->outputs[i].value]);
+    cell_output(r->to, g->outputs[i].name, r->map[g->outputs[i].value]);
   for (int i = 0; i < g->minimize_count; i++) {
     CellMinimize e = g->minimize[i];
-    e.loss = r.map[e.loss];
-    CELL_PUSH(r.to->arena, r.to->minimize, r.to->minimize_count, r.to->minimize_capacity, e);
+    e.loss = r->map[e.loss];
+    CELL_PUSH(arena, r->to->minimize, r->to->minimize_count, r->to->minimize_capacity, e);
   }
-  r.to->wanted = g->wanted;
-  r.to->wanted_count = g->wanted_count;
-  *applied += r.applied;
+  r->to->wanted = g->wanted;
+  r->to->wanted_count = g->wanted_count;
   free(needed);
-  free(r.uses);
-  free(r.map);
-  free(r.stands);
-  return r.to;
+  free(r->uses);
+  free(r->map);
+  return r->to;
 }
 
 static CellGraph *all_rounds(const CellGraph *g, const CellRule *only, int *applied) {
   enum { MAX_ROUNDS = 100 }; /* costs fall, so it ends; a bound for what is always applied */
-  CellGraph *now = cell_rewrite(g, NULL, NULL);
-  for (int round = 0, before = -1; round < MAX_ROUNDS && before != *applied; round++) {
-    before = *applied;
-    now = cell_rewrite(one_round(now, only, applied), NULL, NULL);
+  Round r = {.rules = only ? only : cell_rules, .rule_count = only ? 1 : cell_rule_count};
+  CellArena *before = NULL, *after = NULL; /* one graph each */
+  const CellGraph *now = g;
+  for (int round = 0; round < MAX_ROUNDS; round++) {
+    int count = r.applied;
+    after = cell_arena_create();
+    now = one_round(now, after, &r);
+    cell_arena_destroy(before);
+    before = after;
+    if (r.applied == count) break;
   }
-  return now;
+  *applied += r.applied;
+  r.rule_count = 0;
+  CellGraph *kept = one_round(now, g->arena, &r);
+  cell_arena_destroy(before);
+  free(r.stands);
+  return kept;
 }
 
 CellGraph *cell_apply_rules(const CellGraph *g, const CellRule *rule, int *applied) {

@@ -58,7 +58,10 @@ static bool take_two(const Chain *c, State *s, int p, int q, double *cost, uint3
         stays |= i != p && i != q && strchr(s->factors[i].letters, *l) != NULL;
       if (!stays) continue;
       if (rank == CELL_MAX_RANK) return false;
-      made.letters[rank++] = *l;
+      int at = rank++; /* the longest dimension last: that is the one to read in order */
+      for (; at > 0 && c->extent[made.letters[at - 1] - 'a'] > c->extent[*l - 'a']; at--)
+        made.letters[at] = made.letters[at - 1];
+      made.letters[at] = *l;
     }
   *cost += 2 * entries;
   if (s->count == 2) strcpy(made.letters, c->result);
