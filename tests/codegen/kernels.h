@@ -4,6 +4,7 @@
 
 #include "codegen/codegen.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -134,6 +135,112 @@ static inline void assert_valid(const CellKernel *k) {
     fail_msg("%s", text.data);
   }
   cell_text_free(&text);
+}
+
+/* numbers that are the same everywhere: splitmix64 */
+static inline uint64_t next_random(uint64_t *state) {
+  uint64_t x = *state += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+static inline double next_uniform(uint64_t *state) { /* [-1, 1), exact as a float */
+  return (double)(int64_t)(next_random(state) >> 41) / (1 << 22) - 1;
+}
+
+static inline int64_t next_below(uint64_t *state, int64_t n) {
+  return (int64_t)(next_random(state) % (uint64_t)n);
+}
+
+/* A folder of files. */
+static inline void remove_folder(const char *path) {
+  DIR *folder = opendir(path);
+  struct dirent *entry;
+  while (folder && (entry = readdir(folder))) {
+    char file[512];
+    snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+    if (entry->d_name[0] != '.') remove(file);
+  }
+  if (folder) closedir(folder);
+  remove(path);
+}
+
+/* Runs a plan of one kernel on the kernel interpreter and the CPU with equal arguments, random
+ * unless given, and compares what is written: |difference| <= tolerance (1 + |value|). Threads 1, 2
+ * and 3 must give the same bytes. Guard zones are checked if the plan has them. */
+static inline void compare(CellPlan *plan, const Arg *args, CellIsa isa, double tolerance,
+                           uint64_t seed, const double *const *given) {
+  CellDiag *diag = cell_diag_create();
+  CellKernel *k = plan->kernels[0];
+  double **in = cell_malloc(sizeof *in * (size_t)(k->arg_count + 1));
+  for (int i = 0; i < k->arg_count; i++) {
+    in[i] = cell_malloc(sizeof **in * (size_t)(args[i].count + 1));
+    for (int64_t j = 0; j < args[i].count; j++)
+      in[i][j] = given && given[i]            ? given[i][j]
+                 : args[i].dtype == CELL_BITS ? (double)(next_random(&seed) % 3 == 0)
+                 : args[i].dtype == CELL_I    ? (double)next_below(&seed, 7)
+                                              : next_uniform(&seed);
+  }
+  double **want = cell_malloc(sizeof *want * (size_t)(k->arg_count + 1));
+  double **first = cell_malloc(sizeof *want * (size_t)(k->arg_count + 1));
+  char cache[] = "/tmp/cellc-test-XXXXXX";
+  assert_non_null(mkdtemp(cache));
+  for (int run = 0; run <= 3; run++) {
+    CellEngineOptions options = {
+        .isa = isa, .threads = run, .cache_dir = cache, .check_guards = true};
+    CellEngine *e = cell_engine_create(
+        NULL, plan, run == 0 ? CELL_BACKEND_INTERP_KERNELS : CELL_BACKEND_CPU, &options, diag);
+    if (!e) {
+      cell_diag_print(diag, stderr, false);
+      fail_msg("no engine");
+    }
+    for (int i = 0; i < k->arg_count; i++)
+      assert_true(cell_engine_set(e, "run", plan->buffers[i].name, in[i], args[i].count));
+    if (!cell_engine_run(e, "run", diag)) {
+      cell_diag_print(diag, stderr, false);
+      CellText text = {0};
+      cell_kernel_print(k, &text);
+      fail_msg("%s", text.data);
+    }
+    for (int i = 0; i < k->arg_count; i++) {
+      double *got = cell_malloc(sizeof *got * (size_t)(args[i].count + 1));
+      assert_true(cell_engine_get(e, "run", plan->buffers[i].name, got, args[i].count));
+      for (int64_t j = 0; j < args[i].count && run > 0; j++) {
+        double w = want[i][j], size = w < 0 ? -w : w, d = got[j] - w;
+        bool same = run == 1 ? d * d <= tolerance * tolerance * (1 + size) * (1 + size) ||
+                                   got[j] == w || (w != w && got[j] != got[j])
+                             : memcmp(&got[j], &first[i][j], sizeof *got) == 0;
+        if (!same) {
+          CellText text = {0};
+          cell_kernel_print(k, &text);
+          fail_msg("isa %d threads %d arg%d[%lld]: %.9g, not %.9g, in\n%s", (int)isa, run, i,
+                   (long long)j, got[j], run == 1 ? w : first[i][j], text.data);
+        }
+      }
+      if (run == 0)
+        want[i] = got;
+      else if (run == 1)
+        first[i] = got;
+      else
+        free(got);
+    }
+    cell_engine_destroy(e);
+  }
+  for (int i = 0; i < k->arg_count; i++) free(in[i]), free(want[i]), free(first[i]);
+  free(in);
+  free(want);
+  free(first);
+  cell_diag_destroy(diag);
+  remove_folder(cache);
+}
+
+/* The vectors that this machine can run. */
+static inline int all_isas(CellIsa isas[3]) {
+  int n = 0;
+  for (CellIsa isa = CELL_ISA_AVX512; isa <= CELL_ISA_SCALAR; isa++)
+    if (isa >= cell_isa_host()) isas[n++] = isa;
+  return n;
 }
 
 #endif

@@ -1,0 +1,123 @@
+/* llvm_build.h - what the emitters of LLVM IR share: types, constants, loops, folds.
+ *
+ * A "lane vector" is `lanes` floats or i32 wide, or a scalar where lanes is 1; helpers take their
+ * types from their operands, so that one emitter serves both. */
+#ifndef CELL_LLVM_BUILD_H
+#define CELL_LLVM_BUILD_H
+
+#include "codegen/internal.h"
+
+#include <llvm-c/Core.h>
+
+typedef struct {
+  CellIsa isa;
+  int lanes;
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  LLVMBuilderRef b;
+  LLVMValueRef function;   /* the one being built */
+  LLVMBasicBlockRef entry; /* its first block, for allocas */
+  LLVMTypeRef f32, i1, i32, i64, ptr, none;
+  LLVMTypeRef vf, vi, vmask; /* lane vectors */
+  CellArena *arena;
+  int64_t extra_scratch; /* bytes that contractions need beyond the kernel's scratch */
+  int function_count;    /* for names */
+} CellBuild;
+
+/* constants and types */
+bool cell_ll_is_vector(LLVMValueRef v);
+LLVMTypeRef cell_ll_vector(CellBuild *g, LLVMTypeRef element,
+                           int lanes); /* the element itself for 1 */
+LLVMValueRef cell_ll_float(CellBuild *g, LLVMValueRef like, double x); /* of the shape of `like` */
+LLVMValueRef cell_ll_int(CellBuild *g, LLVMValueRef like, int64_t x);  /* i32s of its shape */
+LLVMValueRef cell_ll_i64(CellBuild *g, int64_t x);
+LLVMValueRef cell_ll_splat(CellBuild *g, LLVMValueRef scalar, int lanes);
+LLVMValueRef cell_ll_iota(CellBuild *g, int lanes, int64_t step); /* i32: 0, step, 2 step ... */
+
+/* arithmetic */
+LLVMValueRef cell_ll_call(CellBuild *g, const char *intrinsic, LLVMTypeRef *types,
+                          unsigned type_count, LLVMValueRef *args, unsigned arg_count);
+LLVMValueRef cell_ll_unary(CellBuild *g, const char *intrinsic, LLVMValueRef a);
+/* a * b + c, in one rounding where the machine has it */
+LLVMValueRef cell_ll_fma(CellBuild *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
+/* p(x) = c[0] + c[1] x + ...; Horner's rule */
+LLVMValueRef cell_ll_poly(CellBuild *g, LLVMValueRef x, const double *c, int count);
+/* An elementwise op on floats (llvm_math.c). */
+LLVMValueRef cell_ll_scalar_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValueRef b,
+                               LLVMValueRef c);
+
+/* memory; indices are in elements of 4 bytes */
+LLVMValueRef cell_ll_at(CellBuild *g, LLVMValueRef pointer, LLVMValueRef index);
+LLVMValueRef cell_ll_load(CellBuild *g, LLVMTypeRef type, LLVMValueRef pointer);
+void cell_ll_store(CellBuild *g, LLVMValueRef value, LLVMValueRef pointer);
+LLVMValueRef
+cell_ll_masked_load(CellBuild *g, LLVMTypeRef type, LLVMValueRef pointer,
+                    LLVMValueRef mask); /* mask NULL: a plain one; masked lanes are 0 */
+void cell_ll_masked_store(CellBuild *g, LLVMValueRef value, LLVMValueRef pointer,
+                          LLVMValueRef mask);
+/* lanes below `count` (i64) */
+LLVMValueRef cell_ll_mask(CellBuild *g, int lanes, LLVMValueRef count);
+LLVMValueRef cell_ll_alloca(CellBuild *g, LLVMTypeRef type);
+/* `lanes` floats 0 or 1 from bits index, index + 1, ...; only those below `count` (i64, or NULL for
+ * all) are touched */
+LLVMValueRef cell_ll_bits(CellBuild *g, int lanes, LLVMValueRef words, LLVMValueRef index,
+                          LLVMValueRef count);
+
+/* i64 helpers */
+LLVMValueRef cell_ll_min(CellBuild *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef cell_ll_add(CellBuild *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef cell_ll_sub(CellBuild *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef cell_ll_mul(CellBuild *g, LLVMValueRef a, int64_t by);
+
+/* for (i = begin; i < end; i += step) { between begin and end }. `sure`: the body runs at least
+ * once. */
+typedef struct {
+  LLVMBasicBlockRef body, after;
+  LLVMValueRef i, end;
+  int64_t step;
+} CellFor;
+LLVMValueRef cell_ll_for_begin(CellBuild *g, CellFor *loop, LLVMValueRef begin, LLVMValueRef end,
+                               int64_t step, bool sure);
+void cell_ll_for_end(CellBuild *g, CellFor *loop);
+
+/* if (condition) { between begin and end } */
+typedef struct {
+  LLVMBasicBlockRef after;
+} CellIf;
+void cell_ll_if_begin(CellBuild *g, CellIf *state, LLVMValueRef condition);
+void cell_ll_if_end(CellBuild *g, CellIf *state);
+
+/* Folds each of n lane vectors over its lanes, by sum or maximum, several together where that saves
+ * shuffles; results are scalars. The order of summation is fixed by lanes and n. */
+void cell_ll_fold(CellBuild *g, CellReduce reduce, int n, const LLVMValueRef *vectors,
+                  LLVMValueRef *scalars);
+/* Four sums as one vector of 4; lanes is 4 or more. */
+LLVMValueRef cell_ll_fold4(CellBuild *g, CellReduce reduce, const LLVMValueRef *vectors);
+LLVMValueRef cell_ll_combine(CellBuild *g, CellReduce reduce, LLVMValueRef a, LLVMValueRef b);
+
+/* A function of its own, of this module alone; the builder is left in it. */
+typedef struct {
+  LLVMValueRef function;
+  LLVMBasicBlockRef entry, block;
+} CellPlace;
+LLVMValueRef cell_ll_function(CellBuild *g, const char *name, LLVMTypeRef type, CellPlace *saved);
+void cell_ll_return(CellBuild *g, const CellPlace *saved);
+
+/* ---- llvm_kernel.c ---- */
+bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol);
+
+/* ---- llvm_contract.c ---- */
+
+/* Emits one contraction: pointers to the elements at the views' bases (bits: to the words, and the
+ * bit's index), counts of rows and columns (i64), scratch of the thread beyond the kernel's. */
+typedef struct {
+  const CellStmt *stmt;
+  bool a_bits, b_bits;
+  LLVMValueRef a, b, out; /* pointers */
+  LLVMValueRef a_bit, b_bit;
+  LLVMValueRef m, n;
+  LLVMValueRef scratch;
+} CellContract;
+void cell_ll_contract(CellBuild *g, const CellContract *c);
+
+#endif

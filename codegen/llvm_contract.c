@@ -1,0 +1,620 @@
+/* llvm_contract.c - the one generator for contractions: out[m, n] (+)= sum over k of a[m, k] b[n,
+ * k].
+ *
+ * Two forms, chosen by the strides:
+ *
+ *   outer  lanes along n. A tile of `rows` x `columns` lane vectors of out stays in registers; for
+ * each k it takes `columns` vectors of b and `rows` broadcasts of a. Operands whose strides do not
+ *          allow this, or whose rows lie so far apart that they would fight for the same cache
+ * sets, are copied into panels first: b as [n / tile][k][tile], a as [m / rows][k][rows]. If out or
+ * a is contiguous along m instead, the roles of a and b (and m and n) change. dot    lanes along k,
+ * for operands that are both contiguous there. A tile of `rows` x 4 accumulators, folded four at a
+ * time at the end.
+ *
+ * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second
+ * level. The last tile along m repeats its last row instead of running short: repeated rows store
+ * the same numbers to the same place, after all of them have been loaded. Columns run short under a
+ * mask. Bits are written out as floats first. Nothing depends on which task or thread runs it. */
+#include "codegen/llvm_build.h"
+
+enum {
+  MAX_ROWS = 16,
+  MAX_COLUMNS = 8,
+  DOT_COLUMNS = 4,
+  OUTER_K = 320,   /* longest block of k: a panel of 16 floats is then 20 KB */
+  DOT_K = 640,     /* the same for rows of k */
+  BLOCK_M = 96,    /* rows of a that stay in the second level */
+  BLOCK_N = 1024,  /* columns packed at a time */
+  DOT_BLOCK_N = 8, /* rows of b that stay in the first level */
+};
+
+// an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
+typedef struct {
+  LLVMValueRef pointer;
+  int64_t rs, ks;
+} Operand;
+
+typedef struct {
+  CellBuild *g;
+  Operand a, b, out; /* of out: ks is the stride of n */
+  LLVMValueRef m, n;
+  int64_t m_most, n_most, k; /* m and n are at most these; equal if they are constants */
+  bool m_fixed, n_fixed, add;
+  LLVMValueRef scratch;
+  int64_t scratch_used; /* floats */
+  /* outer */
+  int rows, columns;
+  bool pack_a, pack_b;
+  int64_t block_k, block_m, block_n;
+  LLVMValueRef a_panel, b_panel;
+  LLVMValueRef kernels[2][2]; /* [rows may be fewer][columns are fewer] */
+  LLVMTypeRef kernel_type;
+} Contract;
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+static LLVMValueRef take_scratch(Contract *c, int64_t floats) {
+  LLVMValueRef p = cell_ll_at(c->g, c->scratch, cell_ll_i64(c->g, c->scratch_used));
+  c->scratch_used += (floats + 15) / 16 * 16;
+  return p;
+}
+
+static LLVMValueRef element(Contract *c, const Operand *o, LLVMValueRef row, LLVMValueRef k) {
+  CellBuild *g = c->g;
+  LLVMValueRef index = cell_ll_add(g, cell_ll_mul(g, row, o->rs), cell_ll_mul(g, k, o->ks));
+  return cell_ll_at(g, o->pointer, index);
+}
+
+// the last block: min(step, count - at)
+static LLVMValueRef block_size(Contract *c, LLVMValueRef at, int64_t step, LLVMValueRef count) {
+  return cell_ll_min(c->g, cell_ll_i64(c->g, step), cell_ll_sub(c->g, count, at));
+}
+
+// ---- bits ----
+
+// writes a bit operand out as floats, contiguous along the dimension in which the bits are
+static Operand expand_bits(Contract *c, LLVMValueRef words, LLVMValueRef bit, int64_t rs,
+                           int64_t ks, LLVMValueRef rows, int64_t rows_most) {
+  CellBuild *g = c->g;
+  bool along_rows = rs == 1 && ks != 1;
+  int64_t inner_most = along_rows ? rows_most : c->k, outer_most = along_rows ? c->k : rows_most;
+  int64_t pitch = (inner_most + 15) / 16 * 16, inner_stride = along_rows ? rs : ks;
+  LLVMValueRef to = take_scratch(c, pitch * outer_most);
+  LLVMValueRef inner = along_rows ? rows : cell_ll_i64(g, c->k);
+  LLVMValueRef outer = along_rows ? cell_ll_i64(g, c->k) : rows, zero = cell_ll_i64(g, 0);
+
+  CellFor o, i;
+  cell_ll_for_begin(g, &o, zero, outer, 1, false);
+  LLVMValueRef from = cell_ll_add(g, bit, cell_ll_mul(g, o.i, along_rows ? ks : rs));
+  LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, o.i, pitch));
+  int lanes = inner_stride == 1 ? g->lanes : 1;
+  cell_ll_for_begin(g, &i, zero, inner, lanes, false);
+  LLVMValueRef index = cell_ll_add(g, from, cell_ll_mul(g, i.i, inner_stride));
+  LLVMValueRef count = block_size(c, i.i, lanes, inner);
+  cell_ll_store(g, cell_ll_bits(g, lanes, words, index, count), cell_ll_at(g, line, i.i));
+  cell_ll_for_end(g, &i);
+  cell_ll_for_end(g, &o);
+  return along_rows ? (Operand){to, 1, pitch} : (Operand){to, pitch, 1};
+}
+
+// ---- outer form ----
+
+// cycles of a tile, about: multiply-adds, loads, or the latency of the chain
+static double tile_cycles(int rows, int columns) {
+  double fma = rows * columns / 2.0, loads = (rows + columns) / 2.0,
+         most = fma > loads ? fma : loads;
+  return (most > 4.4 ? most : 4.4) + 0.3;
+}
+
+static void choose_tile(Contract *c) {
+  int registers = c->g->isa == CELL_ISA_AVX512 ? 32 : 16, lanes = c->g->lanes;
+  int most = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
+  double best = 0;
+  for (int rows = 1; rows <= most; rows++)
+    for (int columns = 1; columns <= MAX_COLUMNS; columns++) {
+      if (rows * columns + columns + 1 > registers) continue;
+      int64_t whole = c->n_most / (columns * lanes), rest = c->n_most % (columns * lanes);
+      double cycles = (double)whole * tile_cycles(rows, columns);
+      if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes)) + 1;
+      cycles *= (double)ceil_div(c->m_most, rows);
+      if (best == 0 || cycles < best * 0.999) best = cycles, c->rows = rows, c->columns = columns;
+    }
+}
+
+// void tile(a, b, out, k, rows left, columns left, start from out)
+static LLVMValueRef outer_kernel(Contract *c, bool short_rows, bool short_columns) {
+  LLVMValueRef *cached = &c->kernels[short_rows][short_columns];
+  if (*cached) return *cached;
+  CellBuild *g = c->g;
+  CellPlace saved;
+  LLVMValueRef f = *cached = cell_ll_function(g, "tile", c->kernel_type, &saved);
+  LLVMValueRef a = LLVMGetParam(f, 0), b = LLVMGetParam(f, 1), out = LLVMGetParam(f, 2);
+  LLVMValueRef count = LLVMGetParam(f, 3), rows_left = LLVMGetParam(f, 4);
+  LLVMValueRef columns_left = LLVMGetParam(f, 5), from_out = LLVMGetParam(f, 6);
+  int lanes = g->lanes, rows = c->rows, columns = c->columns;
+  int64_t width = (int64_t)columns * lanes; // of a packed panel, whatever is left
+  if (short_columns && c->n_fixed) columns = (int)ceil_div(c->n_most % c->block_n % width, lanes);
+
+  // rows of a and out
+  LLVMValueRef a_row[MAX_ROWS], out_row[MAX_ROWS], masks[MAX_COLUMNS] = {NULL};
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef row = cell_ll_i64(g, r);
+    if (short_rows && r > 0)
+      row = cell_ll_min(g, row, cell_ll_sub(g, rows_left, cell_ll_i64(g, 1)));
+    a_row[r] = c->pack_a ? cell_ll_at(g, a, cell_ll_i64(g, r))
+                         : cell_ll_at(g, a, cell_ll_mul(g, row, c->a.rs));
+    out_row[r] = cell_ll_at(g, out, cell_ll_mul(g, row, c->out.rs));
+  }
+  for (int v = 0; v < columns && short_columns && lanes > 1; v++)
+    if (!c->n_fixed || (v == columns - 1 && c->n_most % lanes != 0))
+      masks[v] = cell_ll_mask(g, lanes, cell_ll_sub(g, columns_left, cell_ll_i64(g, v * lanes)));
+
+  // where vector v of a row of out and of b begins; without masks columns past the end repeat the
+  // last
+  LLVMValueRef out_column[MAX_COLUMNS], b_column[MAX_COLUMNS];
+  for (int v = 0; v < columns; v++) {
+    LLVMValueRef at = cell_ll_i64(g, v * lanes);
+    if (short_columns && lanes == 1 && !c->n_fixed && v > 0)
+      at = cell_ll_min(g, at, cell_ll_sub(g, columns_left, cell_ll_i64(g, 1)));
+    out_column[v] = cell_ll_mul(g, at, c->out.ks);
+    b_column[v] = cell_ll_mul(g, at, c->pack_b || lanes > 1 ? 1 : c->b.rs);
+  }
+
+  // accumulators, from out or from 0
+  bool contiguous = c->out.ks == 1 || lanes == 1;
+  LLVMValueRef acc[MAX_ROWS][MAX_COLUMNS];
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < columns; v++) {
+      acc[r][v] = cell_ll_alloca(g, g->vf);
+      LLVMBuildStore(g->b, LLVMConstNull(g->vf), acc[r][v]);
+    }
+  if (contiguous) {
+    CellIf start;
+    cell_ll_if_begin(g, &start, from_out);
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < columns; v++) {
+        LLVMValueRef p = cell_ll_at(g, out_row[r], out_column[v]);
+        LLVMBuildStore(g->b, cell_ll_masked_load(g, g->vf, p, masks[v]), acc[r][v]);
+      }
+    cell_ll_if_end(g, &start);
+  }
+
+  // the sum: four k an iteration, then one by one
+  int64_t a_step = c->pack_a ? rows : c->a.ks, b_step = c->pack_b ? width : c->b.ks;
+  LLVMValueRef fours = LLVMBuildAnd(g->b, count, cell_ll_i64(g, ~(int64_t)3), "");
+  LLVMValueRef begin = cell_ll_i64(g, 0);
+  for (int unroll = 4; unroll >= 1; unroll -= 3) {
+    CellFor loop;
+    LLVMValueRef end = unroll == 4 ? fours : count;
+    cell_ll_for_begin(g, &loop, begin, end, unroll, false);
+    LLVMValueRef a_at = cell_ll_mul(g, loop.i, a_step), b_at = cell_ll_mul(g, loop.i, b_step);
+    for (int u = 0; u < unroll; u++) {
+      LLVMValueRef vector[MAX_COLUMNS];
+      for (int v = 0; v < columns; v++) {
+        LLVMValueRef p = cell_ll_at(g, cell_ll_at(g, b, b_at), b_column[v]);
+        p = cell_ll_at(g, p, cell_ll_i64(g, u * b_step));
+        vector[v] = cell_ll_masked_load(g, g->vf, p, c->pack_b ? NULL : masks[v]);
+      }
+      for (int r = 0; r < rows; r++) {
+        LLVMValueRef p = cell_ll_at(g, a_row[r], a_at);
+        p = cell_ll_at(g, p, cell_ll_i64(g, u * a_step));
+        LLVMValueRef x = cell_ll_splat(g, cell_ll_load(g, g->f32, p), lanes);
+        for (int v = 0; v < columns; v++) {
+          LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, acc[r][v], "");
+          LLVMBuildStore(g->b, cell_ll_fma(g, x, vector[v], sum), acc[r][v]);
+        }
+      }
+    }
+    cell_ll_for_end(g, &loop);
+    begin = fours;
+  }
+
+  if (contiguous) {
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < columns; v++) {
+        LLVMValueRef p = cell_ll_at(g, out_row[r], out_column[v]);
+        cell_ll_masked_store(g, LLVMBuildLoad2(g->b, g->vf, acc[r][v], ""), p, masks[v]);
+      }
+  } else {
+    // through memory, one by one; rows that are repeated must not be added twice
+    LLVMValueRef line = cell_ll_alloca(g, LLVMArrayType2(g->vf, MAX_COLUMNS));
+    for (int r = 0; r < rows; r++) {
+      CellIf there;
+      if (short_rows && r > 0)
+        cell_ll_if_begin(g, &there,
+                         LLVMBuildICmp(g->b, LLVMIntSGT, rows_left, cell_ll_i64(g, r), ""));
+      for (int v = 0; v < columns; v++)
+        cell_ll_store(g, LLVMBuildLoad2(g->b, g->vf, acc[r][v], ""),
+                      cell_ll_at(g, line, cell_ll_i64(g, v * lanes)));
+      CellFor each;
+      LLVMValueRef all = cell_ll_i64(g, (int64_t)columns * lanes);
+      cell_ll_for_begin(g, &each, cell_ll_i64(g, 0), cell_ll_min(g, columns_left, all), 1, false);
+      LLVMValueRef p = cell_ll_at(g, out_row[r], cell_ll_mul(g, each.i, c->out.ks));
+      LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, line, each.i));
+      LLVMValueRef old = cell_ll_load(g, g->f32, p);
+      LLVMValueRef sum = LLVMBuildFAdd(g->b, old, x, "");
+      cell_ll_store(g, LLVMBuildSelect(g->b, from_out, sum, x, ""), p);
+      cell_ll_for_end(g, &each);
+      if (short_rows && r > 0) cell_ll_if_end(g, &there);
+    }
+  }
+  cell_ll_return(g, &saved);
+  return f;
+}
+
+// one lane vector of b at (n, k): columns [n, n + lanes) below `count`
+static LLVMValueRef gather_b(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMValueRef count) {
+  CellBuild *g = c->g;
+  LLVMValueRef last = cell_ll_sub(g, count, cell_ll_i64(g, 1));
+  LLVMValueRef all = LLVMGetPoison(g->vf);
+  for (int i = 0; i < g->lanes; i++) {
+    LLVMValueRef row = cell_ll_min(g, cell_ll_add(g, n, cell_ll_i64(g, i)), last);
+    LLVMValueRef x = cell_ll_load(g, g->f32, element(c, &c->b, row, k));
+    if (g->lanes == 1) return x;
+    all = LLVMBuildInsertElement(g->b, all, x, LLVMConstInt(g->i32, (unsigned)i, false), "");
+  }
+  return all;
+}
+
+// b[n0 .. n0 + columns, k0 .. k0 + kc] -> panels
+static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValueRef k0,
+                   LLVMValueRef kc) {
+  CellBuild *g = c->g;
+  int64_t width = (int64_t)c->columns * g->lanes;
+  LLVMValueRef zero = cell_ll_i64(g, 0), end = cell_ll_add(g, n0, columns);
+  CellFor panel, k;
+  cell_ll_for_begin(g, &panel, zero, columns, width, false);
+  LLVMValueRef to = cell_ll_at(g, c->b_panel, cell_ll_mul(g, panel.i, c->block_k));
+  LLVMValueRef n = cell_ll_add(g, n0, panel.i);
+  cell_ll_for_begin(g, &k, zero, kc, 1, false);
+  LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, width));
+  LLVMValueRef from = cell_ll_add(g, k0, k.i);
+  for (int v = 0; v < c->columns; v++) {
+    // vectors wholly beyond the end are never read; the panel's lanes beyond it hold anything
+    // finite
+    LLVMValueRef at = cell_ll_add(g, n, cell_ll_i64(g, v * g->lanes)), x;
+    if (c->b.rs == 1 && g->lanes > 1) {
+      bool fits = c->n_fixed && c->n_most % width == 0;
+      LLVMValueRef mask = fits ? NULL : cell_ll_mask(g, g->lanes, cell_ll_sub(g, end, at));
+      x = cell_ll_masked_load(g, g->vf, element(c, &c->b, at, from), mask);
+    } else {
+      x = gather_b(c, at, from, end);
+    }
+    cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, v * g->lanes)));
+  }
+  cell_ll_for_end(g, &k);
+  cell_ll_for_end(g, &panel);
+}
+
+static void pack_a(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef k0,
+                   LLVMValueRef kc) {
+  CellBuild *g = c->g;
+  LLVMValueRef zero = cell_ll_i64(g, 0);
+  LLVMValueRef last = cell_ll_sub(g, cell_ll_add(g, m0, rows), cell_ll_i64(g, 1));
+  CellFor panel, k;
+  cell_ll_for_begin(g, &panel, zero, rows, c->rows, false);
+  LLVMValueRef to = cell_ll_at(g, c->a_panel, cell_ll_mul(g, panel.i, c->block_k));
+  LLVMValueRef row[MAX_ROWS];
+  for (int r = 0; r < c->rows; r++) {
+    LLVMValueRef at = cell_ll_add(g, m0, cell_ll_add(g, panel.i, cell_ll_i64(g, r)));
+    row[r] = element(c, &c->a, cell_ll_min(g, at, last), k0);
+  }
+  cell_ll_for_begin(g, &k, zero, kc, 1, false);
+  LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, c->rows));
+  for (int r = 0; r < c->rows; r++) {
+    LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, row[r], cell_ll_mul(g, k.i, c->a.ks)));
+    cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, r)));
+  }
+  cell_ll_for_end(g, &k);
+  cell_ll_for_end(g, &panel);
+}
+
+// one panel of columns against a block of rows
+static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef n0,
+                        LLVMValueRef n, LLVMValueRef columns_left, LLVMValueRef k0, LLVMValueRef kc,
+                        LLVMValueRef from_out, bool short_columns) {
+  CellBuild *g = c->g;
+  LLVMValueRef b = c->pack_b ? cell_ll_at(g, c->b_panel, cell_ll_mul(g, n, c->block_k))
+                             : element(c, &c->b, cell_ll_add(g, n0, n), k0);
+  LLVMValueRef column = cell_ll_add(g, n0, n), zero = cell_ll_i64(g, 0);
+  bool fits = c->m_fixed && c->m_most % c->rows == 0 && c->block_m % c->rows == 0;
+  LLVMValueRef whole = LLVMBuildSRem(g->b, rows, cell_ll_i64(g, c->rows), "");
+  whole = fits ? rows : cell_ll_sub(g, rows, whole);
+  for (int part = 0; part < (fits ? 1 : 2); part++) {
+    CellFor row;
+    cell_ll_for_begin(g, &row, part == 0 ? zero : whole, part == 0 ? whole : rows, c->rows, false);
+    LLVMValueRef a = c->pack_a ? cell_ll_at(g, c->a_panel, cell_ll_mul(g, row.i, c->block_k))
+                               : element(c, &c->a, cell_ll_add(g, m0, row.i), k0);
+    LLVMValueRef args[7] = {a,
+                            b,
+                            element(c, &c->out, cell_ll_add(g, m0, row.i), column),
+                            kc,
+                            cell_ll_sub(g, rows, row.i),
+                            columns_left,
+                            from_out};
+    LLVMBuildCall2(g->b, c->kernel_type, outer_kernel(c, part == 1, short_columns), args, 7, "");
+    cell_ll_for_end(g, &row);
+  }
+}
+
+static void outer(Contract *c) {
+  CellBuild *g = c->g;
+  choose_tile(c);
+  int64_t width = (int64_t)c->columns * g->lanes;
+  int64_t k_blocks = ceil_div(c->k, OUTER_K);
+  c->block_k = ceil_div(c->k, k_blocks);
+  c->block_m = c->m_most <= BLOCK_M + BLOCK_M / 2 ? ceil_div(c->m_most, c->rows) * c->rows
+                                                  : BLOCK_M / c->rows * c->rows;
+  c->block_n = c->n_most <= BLOCK_N ? ceil_div(c->n_most, width) * width : BLOCK_N / width * width;
+
+  // what must be copied, and what is worth it: far rows that are read often
+  c->pack_b =
+      g->lanes > 1 && (c->b.rs != 1 || (c->b.ks >= 256 && c->k >= 16 && c->m_most >= 4 * c->rows));
+  c->pack_a = c->a.ks >= 64 && c->k >= 16 && c->n_most >= 3 * width;
+  if (c->pack_b) c->b_panel = take_scratch(c, c->block_k * c->block_n);
+  if (c->pack_a) c->a_panel = take_scratch(c, c->block_k * c->block_m);
+  LLVMTypeRef types[7] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1};
+  c->kernel_type = LLVMFunctionType(g->none, types, 7, false);
+
+  LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
+  CellFor k, n, m;
+  cell_ll_for_begin(g, &k, zero, k_all, c->block_k, true);
+  LLVMValueRef kc =
+      c->k % c->block_k == 0 ? cell_ll_i64(g, c->block_k) : block_size(c, k.i, c->block_k, k_all);
+  LLVMValueRef from_out =
+      c->add ? LLVMConstInt(g->i1, 1, false) : LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, "");
+  cell_ll_for_begin(g, &n, zero, c->n, c->block_n, false);
+  LLVMValueRef columns = block_size(c, n.i, c->block_n, c->n);
+  if (c->pack_b) pack_b(c, n.i, columns, k.i, kc);
+  cell_ll_for_begin(g, &m, zero, c->m, c->block_m, false);
+  LLVMValueRef rows = block_size(c, m.i, c->block_m, c->m);
+  if (c->pack_a) pack_a(c, m.i, rows, k.i, kc);
+
+  // full panels, then what is left
+  bool fits = c->n_fixed && c->n_most % width == 0;
+  LLVMValueRef whole = columns;
+  if (!fits)
+    whole = cell_ll_sub(g, columns, LLVMBuildSRem(g->b, columns, cell_ll_i64(g, width), ""));
+  CellFor panel;
+  cell_ll_for_begin(g, &panel, zero, whole, width, false);
+  outer_panel(c, m.i, rows, n.i, panel.i, cell_ll_i64(g, width), k.i, kc, from_out, false);
+  cell_ll_for_end(g, &panel);
+  if (!fits) {
+    CellIf some;
+    LLVMValueRef left = cell_ll_sub(g, columns, whole);
+    cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, left, zero, ""));
+    outer_panel(c, m.i, rows, n.i, whole, left, k.i, kc, from_out, true);
+    cell_ll_if_end(g, &some);
+  }
+  cell_ll_for_end(g, &m);
+  cell_ll_for_end(g, &n);
+  cell_ll_for_end(g, &k);
+}
+
+// ---- dot form ----
+
+// void tile(a, b, out, k, rows left, columns left, start from out)
+static LLVMValueRef dot_kernel(Contract *c, int rows, bool short_columns) {
+  LLVMValueRef *cached = &c->kernels[0][short_columns];
+  if (*cached) return *cached;
+  CellBuild *g = c->g;
+  CellPlace saved;
+  LLVMValueRef f = *cached = cell_ll_function(g, "dot", c->kernel_type, &saved);
+  LLVMValueRef a = LLVMGetParam(f, 0), b = LLVMGetParam(f, 1), out = LLVMGetParam(f, 2);
+  LLVMValueRef count = LLVMGetParam(f, 3), from_out = LLVMGetParam(f, 6), zero = cell_ll_i64(g, 0);
+  int lanes = g->lanes, columns = DOT_COLUMNS;
+
+  // rows and columns past the end repeat the last one
+  LLVMValueRef a_row[MAX_ROWS], b_row[DOT_COLUMNS], out_at[MAX_ROWS][DOT_COLUMNS];
+  LLVMValueRef one = cell_ll_i64(g, 1), column[DOT_COLUMNS];
+  LLVMValueRef last_row = cell_ll_sub(g, LLVMGetParam(f, 4), one);
+  LLVMValueRef last_column = cell_ll_sub(g, LLVMGetParam(f, 5), one);
+  for (int v = 0; v < columns; v++) {
+    column[v] = cell_ll_i64(g, v);
+    if (short_columns && v > 0) column[v] = cell_ll_min(g, column[v], last_column);
+    b_row[v] = cell_ll_at(g, b, cell_ll_mul(g, column[v], c->b.rs));
+  }
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef row = r > 0 ? cell_ll_min(g, cell_ll_i64(g, r), last_row) : zero;
+    a_row[r] = cell_ll_at(g, a, cell_ll_mul(g, row, c->a.rs));
+    for (int v = 0; v < columns; v++) {
+      LLVMValueRef at = cell_ll_mul(g, row, c->out.rs);
+      out_at[r][v] = cell_ll_at(g, out, cell_ll_add(g, at, cell_ll_mul(g, column[v], c->out.ks)));
+    }
+  }
+
+  // few accumulators are doubled, to hide the latency of their chains
+  int sets = rows * columns < 8 ? 2 : 1;
+  LLVMValueRef acc[2][MAX_ROWS][DOT_COLUMNS];
+  for (int s = 0; s < sets; s++)
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < columns; v++) {
+        acc[s][r][v] = cell_ll_alloca(g, g->vf);
+        LLVMBuildStore(g->b, LLVMConstNull(g->vf), acc[s][r][v]);
+      }
+
+  // two vectors of k an iteration, then one, then one under a mask
+  LLVMValueRef begin = zero, mask = NULL;
+  for (int part = 0; part < 3; part++) {
+    CellFor loop;
+    CellIf some;
+    int64_t step = part == 0 ? 2 * lanes : lanes;
+    LLVMValueRef end = LLVMBuildAnd(g->b, count, cell_ll_i64(g, ~(step - 1)), ""), at;
+    if (part == 2) {
+      LLVMValueRef left = cell_ll_sub(g, count, begin);
+      if (c->k % lanes == 0) break;
+      cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, left, zero, ""));
+      mask = cell_ll_mask(g, lanes, left);
+      at = begin;
+    } else {
+      at = cell_ll_for_begin(g, &loop, begin, end, step, false);
+    }
+    for (int u = 0; u < (part == 0 ? 2 : 1); u++) {
+      LLVMValueRef vector[DOT_COLUMNS], offset = cell_ll_i64(g, u * lanes);
+      for (int v = 0; v < columns; v++)
+        vector[v] =
+            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, b_row[v], at), offset), mask);
+      for (int r = 0; r < rows; r++) {
+        LLVMValueRef x =
+            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, a_row[r], at), offset), mask);
+        for (int v = 0; v < columns; v++) {
+          LLVMValueRef slot = acc[sets == 2 ? u : 0][r][v];
+          LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, slot, "");
+          LLVMBuildStore(g->b, cell_ll_fma(g, x, vector[v], sum), slot);
+        }
+      }
+    }
+    if (part == 2)
+      cell_ll_if_end(g, &some);
+    else
+      cell_ll_for_end(g, &loop);
+    begin = end;
+  }
+
+  // four sums a row; all of out is read before any of it is written
+  LLVMTypeRef four = cell_ll_vector(g, g->f32, 4);
+  bool together = c->out.ks == 1 && !short_columns;
+  LLVMValueRef sums[MAX_ROWS];
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef v4[DOT_COLUMNS];
+    for (int v = 0; v < columns; v++) {
+      v4[v] = LLVMBuildLoad2(g->b, g->vf, acc[0][r][v], "");
+      if (sets == 2)
+        v4[v] = LLVMBuildFAdd(g->b, v4[v], LLVMBuildLoad2(g->b, g->vf, acc[1][r][v], ""), "");
+    }
+    sums[r] = cell_ll_alloca(g, four);
+    LLVMBuildStore(g->b, cell_ll_fold4(g, CELL_SUM, v4), sums[r]);
+  }
+  CellIf start;
+  cell_ll_if_begin(g, &start, from_out);
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef old = LLVMGetPoison(four);
+    if (together)
+      old = cell_ll_load(g, four, out_at[r][0]);
+    else
+      for (int v = 0; v < columns; v++)
+        old = LLVMBuildInsertElement(g->b, old, cell_ll_load(g, g->f32, out_at[r][v]),
+                                     LLVMConstInt(g->i32, (unsigned)v, false), "");
+    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
+    LLVMBuildStore(g->b, LLVMBuildFAdd(g->b, old, sum, ""), sums[r]);
+  }
+  cell_ll_if_end(g, &start);
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
+    if (together)
+      cell_ll_store(g, sum, out_at[r][0]);
+    else
+      for (int v = 0; v < columns; v++)
+        cell_ll_store(
+            g, LLVMBuildExtractElement(g->b, sum, LLVMConstInt(g->i32, (unsigned)v, false), ""),
+            out_at[r][v]);
+  }
+  cell_ll_return(g, &saved);
+  return f;
+}
+
+static void dot(Contract *c) {
+  CellBuild *g = c->g;
+  int most = g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
+  double best = 0;
+  for (int r = 1; r <= most; r++) {
+    double cycles = tile_cycles(r, DOT_COLUMNS) * (double)ceil_div(c->m_most, r);
+    if (best == 0 || cycles < best) best = cycles, rows = r;
+  }
+  int64_t k_blocks = ceil_div(c->k, DOT_K);
+  int64_t block_k = ceil_div(ceil_div(c->k, k_blocks), g->lanes) * g->lanes;
+  LLVMTypeRef types[7] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1};
+  c->kernel_type = LLVMFunctionType(g->none, types, 7, false);
+
+  LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
+  CellFor k, n, m, v;
+  cell_ll_for_begin(g, &k, zero, k_all, block_k, true);
+  LLVMValueRef kc = block_size(c, k.i, block_k, k_all);
+  LLVMValueRef from_out =
+      c->add ? LLVMConstInt(g->i1, 1, false) : LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, "");
+  cell_ll_for_begin(g, &n, zero, c->n, DOT_BLOCK_N, false);
+  LLVMValueRef columns = block_size(c, n.i, DOT_BLOCK_N, c->n);
+  cell_ll_for_begin(g, &m, zero, c->m, rows, false);
+  LLVMValueRef a = element(c, &c->a, m.i, k.i), rows_left = cell_ll_sub(g, c->m, m.i);
+  LLVMValueRef whole = LLVMBuildAnd(g->b, columns, cell_ll_i64(g, ~(int64_t)(DOT_COLUMNS - 1)), "");
+  for (int part = 0; part < 2; part++) {
+    if (part == 1 && c->n_fixed && c->n_most % DOT_COLUMNS == 0) break;
+    cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : columns, DOT_COLUMNS,
+                      false);
+    LLVMValueRef at = cell_ll_add(g, n.i, v.i);
+    LLVMValueRef args[7] = {a,
+                            element(c, &c->b, at, k.i),
+                            element(c, &c->out, m.i, at),
+                            kc,
+                            rows_left,
+                            cell_ll_sub(g, columns, v.i),
+                            from_out};
+    LLVMBuildCall2(g->b, c->kernel_type, dot_kernel(c, rows, part == 1), args, 7, "");
+    cell_ll_for_end(g, &v);
+  }
+  cell_ll_for_end(g, &m);
+  cell_ll_for_end(g, &n);
+  cell_ll_for_end(g, &k);
+}
+
+// ---- choice ----
+
+static void swap_roles(Contract *c) {
+  Operand a = c->a;
+  c->a = c->b, c->b = a;
+  LLVMValueRef m = c->m;
+  c->m = c->n, c->n = m;
+  int64_t most = c->m_most;
+  c->m_most = c->n_most, c->n_most = most;
+  bool fixed = c->m_fixed;
+  c->m_fixed = c->n_fixed, c->n_fixed = fixed;
+  c->out = (Operand){c->out.pointer, c->out.ks, c->out.rs};
+}
+
+void cell_ll_contract(CellBuild *g, const CellContract *in) {
+  const CellStmt *s = in->stmt;
+
+  // a function of its own: registers are then given out for this alone
+  LLVMTypeRef types[8] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64, g->i64, g->ptr};
+  LLVMTypeRef type = LLVMFunctionType(g->none, types, 8, false);
+  CellPlace saved;
+  LLVMValueRef f = cell_ll_function(g, "contract", type, &saved);
+  Contract c = {.g = g, .k = s->k, .m_most = s->m, .n_most = s->n, .add = s->add};
+  c.m_fixed = s->m_limit <= 0, c.n_fixed = s->n_limit <= 0;
+  c.m = c.m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
+  c.n = c.n_fixed ? cell_ll_i64(g, s->n) : LLVMGetParam(f, 6);
+  c.scratch = LLVMGetParam(f, 7);
+  c.a = (Operand){LLVMGetParam(f, 0), s->a.row_stride, s->a.k_stride};
+  c.b = (Operand){LLVMGetParam(f, 2), s->b.row_stride, s->b.k_stride};
+  c.out = (Operand){LLVMGetParam(f, 4), s->out.row_stride, s->out.k_stride};
+  if (in->a_bits)
+    c.a = expand_bits(&c, c.a.pointer, LLVMGetParam(f, 1), c.a.rs, c.a.ks, c.m, c.m_most);
+  if (in->b_bits)
+    c.b = expand_bits(&c, c.b.pointer, LLVMGetParam(f, 3), c.b.rs, c.b.ks, c.n, c.n_most);
+
+  // strides of extents of 1 mean nothing
+  if (c.m_most == 1) c.a.rs = c.out.rs = 1;
+  if (c.n_most == 1) c.b.rs = c.out.ks = 1;
+  if (c.k == 1) c.a.ks = c.b.ks = 1;
+  bool both = c.a.ks == 1 && c.b.ks == 1 && c.k >= g->lanes && g->lanes >= 4;
+  bool by_n = c.out.ks == 1 && c.b.rs == 1 && c.n_most >= g->lanes;
+  bool by_m = c.out.rs == 1 && c.a.rs == 1 && c.m_most >= g->lanes;
+  if (by_n) {
+    outer(&c);
+  } else if (by_m) {
+    swap_roles(&c);
+    outer(&c);
+  } else if (both) {
+    dot(&c);
+  } else {
+    if (c.out.ks != 1 && c.out.rs == 1) swap_roles(&c);
+    outer(&c);
+  }
+  cell_ll_return(g, &saved);
+  if (4 * c.scratch_used > g->extra_scratch) g->extra_scratch = 4 * c.scratch_used;
+
+  LLVMValueRef args[8] = {in->a, in->a_bit, in->b, in->b_bit, in->out, in->m, in->n, in->scratch};
+  LLVMBuildCall2(g->b, type, f, args, 8, "");
+}

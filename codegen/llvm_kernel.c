@@ -1,0 +1,756 @@
+/* llvm_kernel.c - the generic lowering of loop trees.
+ *
+ * A lanes loop runs over full vectors, then once more under a mask. A value is a scalar, or one or
+ * more lane vectors if it depends on the lane variable: short bodies take `unroll` vectors an
+ * iteration, each with its own partials of the accumulators, so that no chain of additions bounds
+ * the loop. An accumulator that lanes update stays a vector of partials until the first statement
+ * that reads it and does not update it; all that are due there are folded together.
+ *
+ * A multiplication whose only use is an addition, subtraction, update or adding store of the same
+ * body becomes one with it (fma). That is decided from the kernel's text alone. */
+#include "codegen/llvm_build.h"
+
+#include <string.h>
+
+enum { MAX_UNROLL = 4 };
+
+// what a value is, while its body is emitted
+typedef struct {
+  const CellStmt *def;
+  LLVMValueRef v[MAX_UNROLL]; /* copies; a value that is not over the lanes has one */
+  bool lanes;                 /* a lane vector */
+  int uses;
+  bool fused; /* a multiplication that its reader does */
+  /* ACC */
+  bool partial;        /* updated by lanes: a vector of partials, or several */
+  bool scalar_updates; /* also updated outside of lanes loops */
+  bool due;            /* must be folded before it is read */
+  int copies;
+  LLVMValueRef slot[MAX_UNROLL];     /* scalar, own vector of each lane, or partials */
+  LLVMValueRef where[MAX_UNROLL];    /* ARGMAX: `slot` holds the largest, `where` its index */
+  LLVMValueRef scalar, scalar_where; /* partial: what scalar code adds */
+  LLVMValueRef folded;
+} Value;
+
+typedef struct {
+  CellBuild *g;
+  const CellKernel *k;
+  LLVMValueRef *args, *scratch;
+  LLVMValueRef scratch_end; /* where the contractions' own begins */
+  Value *values;
+  LLVMValueRef *vars;
+  int lane;          /* the lane variable, or -1 */
+  int unroll;        /* vectors an iteration */
+  LLVMValueRef mask; /* of the last iteration, or NULL */
+  LLVMValueRef left; /* its lanes, i64 */
+} Lower;
+
+// ---- what the text says ----
+
+static bool reads(const CellStmt *s, int value, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->index.loaded == value || s->begin.loaded == value) return true;
+    if (s->kind == CELL_K_CONTRACT &&
+        (s->a.base.loaded == value || s->b.base.loaded == value || s->out.base.loaded == value ||
+         s->m_begin.loaded == value || s->n_begin.loaded == value))
+      return true;
+    if (s->kind == CELL_K_LET || s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE)
+      for (int i = 0; i < 3; i++)
+        if (s->args[i] == value) return true;
+    if (s->kind == CELL_K_LOOP && reads(s->body, value, true)) return true;
+  }
+  return false;
+}
+
+static bool updates(const CellStmt *s, int value, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->kind == CELL_K_UPDATE && s->value == value) return true;
+    if (s->kind == CELL_K_LOOP && updates(s->body, value, true)) return true;
+  }
+  return false;
+}
+
+static int arity(const CellStmt *s) {
+  return s->kind == CELL_K_LET ? cell_op_info[s->op].arity : 1;
+}
+
+static void count_use(Lower *l, int value) {
+  if (value >= 0) l->values[value].uses++;
+}
+
+// definitions, uses, and which accumulators lanes update. `lane_depth` is the number of values
+// defined before the lanes loop around, or -1 outside
+static void survey(Lower *l, const CellStmt *s, bool in_lanes) {
+  for (; s; s = s->next) {
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) {
+      l->values[s->value].def = s;
+      l->values[s->value].lanes = in_lanes; // of an accumulator: each lane has its own
+    }
+    count_use(l, s->index.loaded);
+    switch (s->kind) {
+    case CELL_K_LOOP:
+      count_use(l, s->begin.loaded);
+      survey(l, s->body, in_lanes || s->loop == CELL_LOOP_LANES);
+      break;
+    case CELL_K_UPDATE:
+      count_use(l, s->args[0]);
+      if (in_lanes && !l->values[s->value].lanes)
+        l->values[s->value].partial = true;
+      else
+        l->values[s->value].scalar_updates = true;
+      break;
+    case CELL_K_LET:
+    case CELL_K_STORE:
+      for (int i = 0; i < arity(s); i++) count_use(l, s->args[i]);
+      break;
+    default: break;
+    }
+  }
+}
+
+// the multiplication of this body that a statement may take over: its argument `i`, or -1
+static int fusable(const Lower *l, const CellStmt *body, const CellStmt *s) {
+  int first = 0, count = 0;
+  if (s->kind == CELL_K_LET && s->dtype == CELL_F && (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB))
+    count = 2;
+  if (s->kind == CELL_K_UPDATE && s->reduce == CELL_SUM) count = 1;
+  if (s->kind == CELL_K_STORE && s->add) count = 1;
+  for (int i = first; i < count; i++) {
+    const Value *v = &l->values[s->args[i]];
+    if (!v->def || v->uses != 1 || v->fused || v->def->kind != CELL_K_LET ||
+        v->def->op != CELL_OP_MUL || v->def->dtype != CELL_F)
+      continue;
+    // an accumulator that it reads must not change in between
+    const CellStmt *d = body;
+    while (d != s && d != v->def) d = d->next;
+    bool safe = d == v->def;
+    for (; safe && d != s; d = d->next)
+      for (int j = 0; j < 2; j++) safe = safe && !updates(d, v->def->args[j], false);
+    if (safe) return i;
+  }
+  return -1;
+}
+
+static void choose_fused(Lower *l, const CellStmt *body) {
+  for (const CellStmt *s = body; s; s = s->next) {
+    int i = fusable(l, body, s);
+    if (i >= 0) l->values[s->args[i]].fused = true;
+    if (s->kind == CELL_K_LOOP) choose_fused(l, s->body);
+  }
+}
+
+// instructions that one lane of a body takes, about
+static int cost(const CellStmt *s) {
+  int sum = 0;
+  for (; s; s = s->next) {
+    if (s->kind == CELL_K_LET)
+      sum += cell_op_info[s->op].flops;
+    else if (s->kind == CELL_K_LOOP)
+      sum += (s->loop == CELL_LOOP_UNROLL ? (int)s->extent : 8) * cost(s->body);
+    else
+      sum++;
+    if (sum > 1000) return 1000;
+  }
+  return sum;
+}
+
+// vectors an iteration: enough to hide the chain through an accumulator of a short body
+static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
+  int n = cost(loop->body);
+  int unroll = n <= 8 ? 4 : n <= 20 ? 2 : 1;
+  if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
+  while (unroll > 1 && loop->extent < 2 * unroll * g->lanes) unroll /= 2;
+  return unroll;
+}
+
+// ---- indices ----
+
+static int64_t coef_of(const CellAffine *a, int var) {
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var == var) return a->terms[i].coef;
+  return 0;
+}
+
+// the value for copy u, a lane vector if `wide`
+static LLVMValueRef get(Lower *l, int value, int u, bool wide) {
+  CellBuild *g = l->g;
+  const Value *v = &l->values[value];
+  LLVMValueRef x;
+  if (v->def->kind == CELL_K_ACC) {
+    LLVMValueRef slot;
+    if (v->partial)
+      slot = v->folded;
+    else if (v->def->reduce == CELL_ARGMAX)
+      slot = v->where[v->lanes ? u : 0];
+    else
+      slot = v->slot[v->lanes ? u : 0];
+    x = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(slot), slot, "");
+  } else {
+    x = v->v[v->lanes ? u : 0];
+  }
+  return wide && !v->lanes ? cell_ll_splat(g, x, g->lanes) : x;
+}
+
+static bool varies(const Lower *l, const CellAffine *a) {
+  return (l->lane >= 0 && coef_of(a, l->lane) != 0) ||
+         (a->loaded >= 0 && l->values[a->loaded].lanes);
+}
+
+// an index, i64: without the loaded term if that differs between lanes; `u` offsets the lane
+// variable
+static LLVMValueRef affine(Lower *l, const CellAffine *a, int u) {
+  CellBuild *g = l->g;
+  int64_t base = a->base;
+  if (l->lane >= 0 && u > 0) base += coef_of(a, l->lane) * u * g->lanes;
+  LLVMValueRef sum = NULL;
+  for (int i = 0; i < a->term_count; i++) {
+    LLVMValueRef term = cell_ll_mul(g, l->vars[a->terms[i].var], a->terms[i].coef);
+    sum = sum ? cell_ll_add(g, sum, term) : term;
+  }
+  if (a->loaded >= 0 && !l->values[a->loaded].lanes) {
+    LLVMValueRef loaded = LLVMBuildSExt(g->b, get(l, a->loaded, 0, false), g->i64, "");
+    loaded = cell_ll_mul(g, loaded, a->loaded_coef);
+    sum = sum ? cell_ll_add(g, sum, loaded) : loaded;
+  }
+  if (!sum) return cell_ll_i64(g, base);
+  return base != 0 ? cell_ll_add(g, sum, cell_ll_i64(g, base)) : sum;
+}
+
+// the index of one lane; lanes beyond the mask take lane 0's, which is there
+static LLVMValueRef lane_index(Lower *l, const CellAffine *a, LLVMValueRef base, int u, int lane) {
+  CellBuild *g = l->g;
+  int64_t stride = l->lane >= 0 ? coef_of(a, l->lane) : 0;
+  LLVMValueRef index = base;
+  if (stride != 0 && lane > 0) index = cell_ll_add(g, index, cell_ll_i64(g, stride * lane));
+  if (a->loaded >= 0 && l->values[a->loaded].lanes) {
+    LLVMValueRef loaded = get(l, a->loaded, u, true);
+    if (g->lanes > 1)
+      loaded =
+          LLVMBuildExtractElement(g->b, loaded, LLVMConstInt(g->i32, (unsigned)lane, false), "");
+    loaded = LLVMBuildSExt(g->b, loaded, g->i64, "");
+    index = cell_ll_add(g, index, cell_ll_mul(g, loaded, a->loaded_coef));
+  }
+  return index;
+}
+
+static LLVMValueRef in_range(Lower *l, int lane) {
+  return LLVMBuildICmp(l->g->b, LLVMIntSGT, l->left, cell_ll_i64(l->g, lane), "");
+}
+
+static LLVMValueRef pointer_of(const Lower *l, CellBufferRef b) {
+  return b.scratch ? l->scratch[b.index] : l->args[b.index];
+}
+
+static CellDtype dtype_of(const Lower *l, CellBufferRef b) {
+  return b.scratch ? l->k->scratch[b.index].dtype : l->k->args[b.index];
+}
+
+// ---- loads and stores ----
+
+static LLVMValueRef load_lanes(Lower *l, CellBufferRef buffer, const CellAffine *a, int u) {
+  CellBuild *g = l->g;
+  CellDtype dtype = dtype_of(l, buffer);
+  LLVMTypeRef element = dtype == CELL_I ? g->i32 : g->f32;
+  LLVMValueRef pointer = pointer_of(l, buffer), base = affine(l, a, u);
+  bool scattered = a->loaded >= 0 && l->values[a->loaded].lanes;
+  if (!scattered && coef_of(a, l->lane) == 1) {
+    if (dtype == CELL_BITS)
+      return cell_ll_bits(g, g->lanes, pointer, base, l->mask ? l->left : NULL);
+    return cell_ll_masked_load(g, cell_ll_vector(g, element, g->lanes),
+                               cell_ll_at(g, pointer, base), l->mask);
+  }
+
+  // one by one
+  LLVMValueRef first = lane_index(l, a, base, u, 0);
+  LLVMValueRef all = LLVMGetPoison(cell_ll_vector(g, element, g->lanes));
+  for (int i = 0; i < g->lanes; i++) {
+    LLVMValueRef index = i == 0 ? first : lane_index(l, a, base, u, i);
+    if (l->mask && i > 0) index = LLVMBuildSelect(g->b, in_range(l, i), index, first, "");
+    LLVMValueRef x = dtype == CELL_BITS ? cell_ll_bits(g, 1, pointer, index, NULL)
+                                        : cell_ll_load(g, element, cell_ll_at(g, pointer, index));
+    if (g->lanes == 1) return x;
+    all = LLVMBuildInsertElement(g->b, all, x, LLVMConstInt(g->i32, (unsigned)i, false), "");
+  }
+  return all;
+}
+
+static LLVMValueRef load_scalar(Lower *l, CellBufferRef buffer, const CellAffine *a) {
+  CellBuild *g = l->g;
+  CellDtype dtype = dtype_of(l, buffer);
+  LLVMValueRef pointer = pointer_of(l, buffer), index = affine(l, a, 0);
+  if (dtype == CELL_BITS) return cell_ll_bits(g, 1, pointer, index, NULL);
+  return cell_ll_load(g, dtype == CELL_I ? g->i32 : g->f32, cell_ll_at(g, pointer, index));
+}
+
+// value + old, one rounding if a multiplication was left to the store
+static LLVMValueRef added(Lower *l, const CellStmt *s, int u, bool wide, LLVMValueRef old) {
+  const Value *v = &l->values[s->args[0]];
+  if (v->fused)
+    return cell_ll_fma(l->g, get(l, v->def->args[0], u, wide), get(l, v->def->args[1], u, wide),
+                       old);
+  return LLVMBuildFAdd(l->g->b, old, get(l, s->args[0], u, wide), "");
+}
+
+static void store_lanes(Lower *l, const CellStmt *s, int u) {
+  CellBuild *g = l->g;
+  LLVMValueRef pointer = pointer_of(l, s->buffer), base = affine(l, &s->index, u);
+  bool scattered = s->index.loaded >= 0 && l->values[s->index.loaded].lanes;
+  if (!scattered && coef_of(&s->index, l->lane) == 1) {
+    LLVMValueRef at = cell_ll_at(g, pointer, base);
+    LLVMValueRef x = s->add ? added(l, s, u, true, cell_ll_masked_load(g, g->vf, at, l->mask))
+                            : get(l, s->args[0], u, true);
+    cell_ll_masked_store(g, x, at, l->mask);
+    return;
+  }
+
+  // one by one, in order
+  for (int i = 0; i < g->lanes; i++) {
+    CellIf condition;
+    if (l->mask) cell_ll_if_begin(g, &condition, in_range(l, i));
+    LLVMValueRef at = cell_ll_at(g, pointer, lane_index(l, &s->index, base, u, i));
+    LLVMValueRef lane = LLVMConstInt(g->i32, (unsigned)i, false);
+    if (g->lanes == 1) {
+      cell_ll_store(g,
+                    s->add ? added(l, s, u, true, cell_ll_load(g, g->f32, at))
+                           : get(l, s->args[0], u, true),
+                    at);
+    } else if (s->add) {
+      // the whole vector with the old value in every lane: the same rounding as above
+      LLVMValueRef old = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
+      cell_ll_store(g, LLVMBuildExtractElement(g->b, added(l, s, u, true, old), lane, ""), at);
+    } else {
+      cell_ll_store(g, LLVMBuildExtractElement(g->b, get(l, s->args[0], u, true), lane, ""), at);
+    }
+    if (l->mask) cell_ll_if_end(g, &condition);
+  }
+}
+
+static void emit_store(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  if (l->lane >= 0) {
+    for (int u = 0; u < l->unroll; u++) store_lanes(l, s, u);
+    return;
+  }
+  LLVMValueRef at = cell_ll_at(g, pointer_of(l, s->buffer), affine(l, &s->index, 0));
+  LLVMValueRef x =
+      s->add ? added(l, s, 0, false, cell_ll_load(g, g->f32, at)) : get(l, s->args[0], 0, false);
+  cell_ll_store(g, x, at);
+}
+
+// ---- accumulators ----
+
+static LLVMValueRef identity(CellBuild *g, CellReduce reduce, LLVMTypeRef type) {
+  if (reduce == CELL_SUM) return LLVMConstNull(type);
+  return cell_ll_float(g, LLVMConstNull(type), -(double)__builtin_inff());
+}
+
+static void init_slots(CellBuild *g, CellReduce reduce, LLVMValueRef slot, LLVMValueRef where) {
+  LLVMBuildStore(g->b, identity(g, reduce, LLVMGetAllocatedType(slot)), slot);
+  if (where) LLVMBuildStore(g->b, LLVMConstNull(LLVMGetAllocatedType(where)), where);
+}
+
+static void emit_acc(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  Value *v = &l->values[s->value];
+  bool wide = v->lanes || v->partial, argmax = s->reduce == CELL_ARGMAX;
+  int copies = v->partial ? v->copies : v->lanes ? l->unroll : 1;
+  for (int u = 0; u < copies; u++) {
+    v->slot[u] = cell_ll_alloca(g, wide ? g->vf : g->f32);
+    v->where[u] = argmax ? cell_ll_alloca(g, wide ? g->vi : g->i32) : NULL;
+    init_slots(g, s->reduce, v->slot[u], v->where[u]);
+  }
+  if (!v->partial) return;
+  v->scalar = cell_ll_alloca(g, g->f32);
+  v->scalar_where = argmax ? cell_ll_alloca(g, g->i32) : NULL;
+  v->folded = cell_ll_alloca(g, argmax ? g->i32 : g->f32);
+  init_slots(g, s->reduce, v->scalar, v->scalar_where);
+  v->due = true;
+}
+
+// whether (x, at) comes before (best, where): larger, or as large and earlier
+static LLVMValueRef better(CellBuild *g, LLVMValueRef x, LLVMValueRef at, LLVMValueRef best,
+                           LLVMValueRef where) {
+  LLVMValueRef larger = LLVMBuildFCmp(g->b, LLVMRealOGT, x, best, "");
+  LLVMValueRef equal = LLVMBuildFCmp(g->b, LLVMRealOEQ, x, best, "");
+  LLVMValueRef earlier = LLVMBuildICmp(g->b, LLVMIntSLT, at, where, "");
+  return LLVMBuildOr(g->b, larger, LLVMBuildAnd(g->b, equal, earlier, ""), "");
+}
+
+// an affine index as i32, over the lanes if `wide`
+static LLVMValueRef index_value(Lower *l, const CellAffine *a, int u, bool wide) {
+  CellBuild *g = l->g;
+  LLVMValueRef x = LLVMBuildTrunc(g->b, affine(l, a, u), g->i32, "");
+  if (!wide) return x;
+  x = cell_ll_splat(g, x, g->lanes);
+  if (coef_of(a, l->lane) != 0)
+    x = LLVMBuildAdd(g->b, x, cell_ll_iota(g, g->lanes, coef_of(a, l->lane)), "");
+  if (a->loaded >= 0 && l->values[a->loaded].lanes) {
+    LLVMValueRef loaded = get(l, a->loaded, u, true);
+    loaded = LLVMBuildMul(g->b, loaded, cell_ll_int(g, loaded, a->loaded_coef), "");
+    x = LLVMBuildAdd(g->b, x, loaded, "");
+  }
+  return x;
+}
+
+static void emit_update(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  Value *v = &l->values[s->value];
+  const Value *arg = &l->values[s->args[0]];
+  bool wide = l->lane >= 0;
+  for (int u = 0; u < (wide ? l->unroll : 1); u++) {
+    bool scalar = v->partial && !wide;
+    LLVMValueRef slot = scalar ? v->scalar : v->slot[u];
+    LLVMValueRef where = scalar ? v->scalar_where : v->where[u];
+    LLVMValueRef old = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(slot), slot, ""), x;
+    LLVMValueRef take = l->mask; // NULL: in every lane
+    if (s->reduce == CELL_SUM) {
+      x = arg->fused ? cell_ll_fma(g, get(l, arg->def->args[0], u, wide),
+                                   get(l, arg->def->args[1], u, wide), old)
+                     : LLVMBuildFAdd(g->b, old, get(l, s->args[0], u, wide), "");
+    } else if (s->reduce == CELL_REDUCE_MAX) {
+      x = cell_ll_combine(g, s->reduce, get(l, s->args[0], u, wide), old);
+    } else {
+      x = get(l, s->args[0], u, wide);
+      LLVMValueRef at = index_value(l, &s->index, u, wide);
+      LLVMValueRef old_at = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(where), where, "");
+      LLVMValueRef wins = better(g, x, at, old, old_at);
+      take = take ? LLVMBuildAnd(g->b, wins, take, "") : wins;
+      LLVMBuildStore(g->b, LLVMBuildSelect(g->b, take, at, old_at, ""), where);
+    }
+    if (take) x = LLVMBuildSelect(g->b, take, x, old, "");
+    LLVMBuildStore(g->b, x, slot);
+  }
+}
+
+// the partials of one accumulator as one vector (and its indices)
+static LLVMValueRef join_copies(Lower *l, const Value *v, LLVMValueRef *where) {
+  CellBuild *g = l->g;
+  LLVMValueRef x = LLVMBuildLoad2(g->b, g->vf, v->slot[0], "");
+  if (v->where[0]) *where = LLVMBuildLoad2(g->b, g->vi, v->where[0], "");
+  for (int u = 1; u < v->copies; u++) {
+    LLVMValueRef y = LLVMBuildLoad2(g->b, g->vf, v->slot[u], "");
+    if (v->where[0]) {
+      LLVMValueRef at = LLVMBuildLoad2(g->b, g->vi, v->where[u], "");
+      LLVMValueRef wins = better(g, y, at, x, *where);
+      x = LLVMBuildSelect(g->b, wins, y, x, "");
+      *where = LLVMBuildSelect(g->b, wins, at, *where, "");
+    } else {
+      x = cell_ll_combine(g, v->def->reduce, x, y);
+    }
+  }
+  return x;
+}
+
+static void fold_argmax(Lower *l, Value *v) {
+  CellBuild *g = l->g;
+  LLVMValueRef where = NULL, x = join_copies(l, v, &where);
+  LLVMValueRef best = LLVMBuildLoad2(g->b, g->f32, v->scalar, "");
+  LLVMValueRef best_at = LLVMBuildLoad2(g->b, g->i32, v->scalar_where, "");
+  for (int i = 0; i < g->lanes; i++) {
+    LLVMValueRef lane = LLVMConstInt(g->i32, (unsigned)i, false);
+    LLVMValueRef y = g->lanes == 1 ? x : LLVMBuildExtractElement(g->b, x, lane, "");
+    LLVMValueRef at = g->lanes == 1 ? where : LLVMBuildExtractElement(g->b, where, lane, "");
+    LLVMValueRef wins = better(g, y, at, best, best_at);
+    best = LLVMBuildSelect(g->b, wins, y, best, "");
+    best_at = LLVMBuildSelect(g->b, wins, at, best_at, "");
+  }
+  LLVMBuildStore(g->b, best_at, v->folded);
+}
+
+// folds all that are due and that `s` reads without updating them
+static void fold_before(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  for (int reduce = CELL_SUM; reduce <= CELL_REDUCE_MAX; reduce++) {
+    enum { AT_ONCE = 16 };
+    int which[AT_ONCE], n = 0;
+    LLVMValueRef vectors[AT_ONCE], scalars[AT_ONCE];
+    for (int i = 0; i < l->k->value_count && n < AT_ONCE; i++) {
+      const Value *v = &l->values[i];
+      if (v->partial && v->due && v->slot[0] && (int)v->def->reduce == reduce &&
+          reads(s, i, false) && !updates(s, i, false))
+        which[n++] = i;
+    }
+    for (int i = 0; i < n; i++) vectors[i] = join_copies(l, &l->values[which[i]], NULL);
+    cell_ll_fold(g, (CellReduce)reduce, n, vectors, scalars);
+    for (int i = 0; i < n; i++) {
+      Value *v = &l->values[which[i]];
+      if (v->scalar_updates)
+        scalars[i] = cell_ll_combine(g, (CellReduce)reduce, scalars[i],
+                                     LLVMBuildLoad2(g->b, g->f32, v->scalar, ""));
+      LLVMBuildStore(g->b, scalars[i], v->folded);
+      v->due = false;
+    }
+    if (n == AT_ONCE) reduce--; // more of the same kind
+  }
+  for (int i = 0; i < l->k->value_count; i++) {
+    Value *v = &l->values[i];
+    if (v->partial && v->due && v->slot[0] && v->def->reduce == CELL_ARGMAX && reads(s, i, false) &&
+        !updates(s, i, false)) {
+      fold_argmax(l, v);
+      v->due = false;
+    }
+  }
+}
+
+// ---- statements ----
+
+static LLVMValueRef integer_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValueRef b,
+                               LLVMValueRef c) {
+  LLVMIntPredicate predicate = LLVMIntSLT;
+  switch ((int)op) {
+  case CELL_OP_ADD: return LLVMBuildAdd(g->b, a, b, "");
+  case CELL_OP_SUB: return LLVMBuildSub(g->b, a, b, "");
+  case CELL_OP_MUL: return LLVMBuildMul(g->b, a, b, "");
+  case CELL_OP_MIN:
+    return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, b, a, ""), b, a, "");
+  case CELL_OP_MAX:
+    return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, b, a, ""), b, a, "");
+  case CELL_OP_FLOAT: return LLVMBuildSIToFP(g->b, a, LLVMTypeOf(cell_ll_float(g, a, 0)), "");
+  case CELL_OP_WHERE: {
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(a));
+    bool real = LLVMTypeOf(zero) != LLVMTypeOf(b);
+    LLVMValueRef set = real ? LLVMBuildFCmp(g->b, LLVMRealUNE, a, zero, "")
+                            : LLVMBuildICmp(g->b, LLVMIntNE, a, zero, "");
+    return LLVMBuildSelect(g->b, set, b, c, "");
+  }
+  case CELL_OP_LE: predicate = LLVMIntSLE; break;
+  case CELL_OP_EQ: predicate = LLVMIntEQ; break;
+  case CELL_OP_NE: predicate = LLVMIntNE; break;
+  default: break;
+  }
+  LLVMValueRef set = LLVMBuildICmp(g->b, predicate, a, b, "");
+  return LLVMBuildSelect(g->b, set, cell_ll_float(g, a, 1), cell_ll_float(g, a, 0), "");
+}
+
+static void emit_let(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  Value *v = &l->values[s->value];
+  if (v->fused) return;
+  int n = arity(s);
+  v->lanes = false;
+  for (int i = 0; i < n; i++) {
+    const Value *arg = &l->values[s->args[i]];
+    v->lanes = v->lanes || arg->lanes;
+    if (arg->fused)
+      for (int j = 0; j < 2; j++) v->lanes = v->lanes || l->values[arg->def->args[j]].lanes;
+  }
+
+  for (int u = 0; u < (v->lanes ? l->unroll : 1); u++) {
+    LLVMValueRef args[3] = {NULL, NULL, NULL};
+    const CellStmt *product = NULL;
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+      if (l->values[s->args[i]].fused)
+        product = l->values[s->args[i]].def, at = i;
+      else
+        args[i] = get(l, s->args[i], u, v->lanes);
+    }
+    if (product) {
+      // x y + c, x y - c, c - x y
+      LLVMValueRef x = get(l, product->args[0], u, v->lanes);
+      LLVMValueRef y = get(l, product->args[1], u, v->lanes), c = args[1 - at];
+      if (s->op == CELL_OP_SUB && at == 0) c = LLVMBuildFNeg(g->b, c, "");
+      if (s->op == CELL_OP_SUB && at == 1) x = LLVMBuildFNeg(g->b, x, "");
+      v->v[u] = cell_ll_fma(g, x, y, c);
+      continue;
+    }
+    bool integers = l->values[s->args[n - 1]].def->dtype == CELL_I;
+    v->v[u] = integers ? integer_op(g, s->op, args[0], args[1], args[2])
+                       : cell_ll_scalar_op(g, s->op, args[0], args[1], args[2]);
+  }
+}
+
+static void emit_load(Lower *l, const CellStmt *s) {
+  Value *v = &l->values[s->value];
+  v->lanes = varies(l, &s->index);
+  if (!v->lanes) v->v[0] = load_scalar(l, s->buffer, &s->index);
+  for (int u = 0; v->lanes && u < l->unroll; u++) v->v[u] = load_lanes(l, s->buffer, &s->index, u);
+}
+
+static void emit_var(Lower *l, const CellStmt *s) {
+  Value *v = &l->values[s->value];
+  v->lanes = varies(l, &s->index);
+  for (int u = 0; u < (v->lanes ? l->unroll : 1); u++)
+    v->v[u] = index_value(l, &s->index, u, v->lanes);
+}
+
+static LLVMValueRef clipped(Lower *l, LLVMValueRef begin, int64_t extent, int64_t limit) {
+  LLVMValueRef end = cell_ll_add(l->g, begin, cell_ll_i64(l->g, extent));
+  return limit > 0 ? cell_ll_min(l->g, end, cell_ll_i64(l->g, limit)) : end;
+}
+
+static void emit_contract(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  CellContract c = {.stmt = s};
+  c.a_bits = dtype_of(l, s->a.buffer) == CELL_BITS;
+  c.b_bits = dtype_of(l, s->b.buffer) == CELL_BITS;
+  c.a = pointer_of(l, s->a.buffer), c.b = pointer_of(l, s->b.buffer);
+  c.a_bit = affine(l, &s->a.base, 0), c.b_bit = affine(l, &s->b.base, 0);
+  if (!c.a_bits) c.a = cell_ll_at(g, c.a, c.a_bit);
+  if (!c.b_bits) c.b = cell_ll_at(g, c.b, c.b_bit);
+  c.out = cell_ll_at(g, pointer_of(l, s->out.buffer), affine(l, &s->out.base, 0));
+  LLVMValueRef m = affine(l, &s->m_begin, 0), n = affine(l, &s->n_begin, 0);
+  c.m = cell_ll_i64(g, s->m), c.n = cell_ll_i64(g, s->n);
+  if (s->m_limit > 0) c.m = cell_ll_sub(g, clipped(l, m, s->m, s->m_limit), m);
+  if (s->n_limit > 0) c.n = cell_ll_sub(g, clipped(l, n, s->n, s->n_limit), n);
+  c.scratch = l->scratch_end;
+  cell_ll_contract(g, &c);
+}
+
+static void emit_body(Lower *l, const CellStmt *s);
+
+// accumulators that lanes inside a loop update must be folded again after it, and, where the loop
+// itself reads them, in every iteration
+static void mark_due(Lower *l, const CellStmt *loop) {
+  for (int i = 0; i < l->k->value_count; i++)
+    if (l->values[i].partial && updates(loop, i, false)) l->values[i].due = true;
+}
+
+static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValueRef end) {
+  CellBuild *g = l->g;
+  int lanes = g->lanes, widest = choose_unroll(g, s);
+  bool constant = s->limit <= 0;
+  l->lane = s->var;
+
+  // full vectors: several an iteration, then what is left of those, then one under a mask
+  LLVMValueRef at = begin;
+  int64_t left = s->extent;
+  const int unrolls[2] = {widest, 1};
+  for (int i = widest > 1 ? 0 : 1; i < 2; i++) {
+    int64_t step = (int64_t)unrolls[i] * lanes, whole = left / step * step;
+    if (constant && whole == 0) continue;
+    l->unroll = unrolls[i];
+    l->mask = NULL;
+    LLVMValueRef stop;
+    if (constant) {
+      stop = cell_ll_add(g, at, cell_ll_i64(g, whole));
+      left -= whole;
+    } else {
+      LLVMValueRef count = cell_ll_sub(g, end, at);
+      LLVMValueRef extra = LLVMBuildAnd(g->b, count, cell_ll_i64(g, step - 1), "");
+      stop = cell_ll_sub(g, end, extra);
+      // nothing at all: the range may be empty, and below it
+      stop = LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, count, cell_ll_i64(g, 0), ""),
+                             stop, at, "");
+    }
+    CellFor loop;
+    l->vars[s->var] = cell_ll_for_begin(g, &loop, at, stop, step, constant);
+    emit_body(l, s->body);
+    cell_ll_for_end(g, &loop);
+    at = stop;
+  }
+
+  l->unroll = 1;
+  if (lanes > 1 && (!constant || left > 0)) {
+    CellIf some;
+    l->left = constant ? cell_ll_i64(g, left) : cell_ll_sub(g, end, at);
+    if (!constant)
+      cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, l->left, cell_ll_i64(g, 0), ""));
+    l->mask = cell_ll_mask(g, lanes, l->left);
+    l->vars[s->var] = at;
+    emit_body(l, s->body);
+    if (!constant) cell_ll_if_end(g, &some);
+  }
+  l->lane = -1;
+  l->mask = l->left = NULL;
+}
+
+static void emit_loop(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  LLVMValueRef begin = affine(l, &s->begin, 0);
+  LLVMValueRef end = clipped(l, begin, s->extent, s->limit);
+  if (s->loop == CELL_LOOP_LANES) {
+    emit_lanes(l, s, begin, end);
+    mark_due(l, s);
+    return;
+  }
+  if (s->loop == CELL_LOOP_UNROLL && s->limit <= 0 && s->extent <= 64) {
+    for (int64_t i = 0; i < s->extent; i++) {
+      l->vars[s->var] = cell_ll_add(g, begin, cell_ll_i64(g, i));
+      emit_body(l, s->body);
+      mark_due(l, s);
+    }
+    return;
+  }
+  CellFor loop;
+  l->vars[s->var] = cell_ll_for_begin(g, &loop, begin, end, 1, s->limit <= 0);
+  mark_due(l, s);
+  emit_body(l, s->body);
+  cell_ll_for_end(g, &loop);
+  mark_due(l, s);
+}
+
+static void emit_body(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  for (; s; s = s->next) {
+    if (l->lane < 0) fold_before(l, s);
+    switch (s->kind) {
+    case CELL_K_LOOP: emit_loop(l, s); break;
+    case CELL_K_CONST: {
+      Value *v = &l->values[s->value];
+      v->lanes = false;
+      v->v[0] = s->dtype == CELL_I
+                    ? LLVMConstInt(g->i32, (unsigned long long)(int64_t)s->number, true)
+                    : LLVMConstReal(g->f32, s->number);
+      break;
+    }
+    case CELL_K_VAR: emit_var(l, s); break;
+    case CELL_K_LOAD: emit_load(l, s); break;
+    case CELL_K_LET: emit_let(l, s); break;
+    case CELL_K_ACC: emit_acc(l, s); break;
+    case CELL_K_UPDATE: emit_update(l, s); break;
+    case CELL_K_STORE: emit_store(l, s); break;
+    case CELL_K_CONTRACT: emit_contract(l, s); break;
+    }
+  }
+}
+
+// partials of an accumulator: as many as the widest lanes loop that updates it has vectors
+static void choose_copies(Lower *l, const CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    choose_copies(l, s->body);
+    if (s->loop != CELL_LOOP_LANES) continue;
+    int unroll = choose_unroll(l->g, s);
+    for (int i = 0; i < l->k->value_count; i++)
+      if (l->values[i].partial && updates(s, i, false) && unroll > l->values[i].copies)
+        l->values[i].copies = unroll;
+  }
+}
+
+bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol) {
+  // void f(void *const *buffers, int64_t first, int64_t last, void *scratch)
+  LLVMTypeRef types[4] = {g->ptr, g->i64, g->i64, g->ptr};
+  CellPlace saved;
+  LLVMValueRef f =
+      cell_ll_function(g, "kernel", LLVMFunctionType(g->none, types, 4, false), &saved);
+  LLVMSetValueName2(f, symbol, strlen(symbol));
+  LLVMSetLinkage(f, LLVMExternalLinkage);
+
+  Lower l = {.g = g, .k = k, .lane = -1, .unroll = 1};
+  l.values = CELL_NEW_ARRAY(g->arena, Value, (size_t)k->value_count + 1);
+  l.vars = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->var_count + 1);
+  l.args = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->arg_count + 1);
+  l.scratch = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->scratch_count + 1);
+  survey(&l, k->body, false);
+  choose_fused(&l, k->body);
+  for (int i = 0; i < k->value_count; i++) l.values[i].copies = 1;
+  choose_copies(&l, k->body);
+
+  for (int i = 0; i < k->arg_count; i++) {
+    LLVMValueRef at = cell_ll_i64(g, i);
+    at = LLVMBuildInBoundsGEP2(g->b, g->ptr, LLVMGetParam(f, 0), &at, 1, "");
+    l.args[i] = LLVMBuildLoad2(g->b, g->ptr, at, "");
+  }
+  for (int i = 0; i < k->scratch_count; i++)
+    l.scratch[i] = cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, k->scratch[i].offset / 4));
+  l.scratch_end =
+      cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, (k->scratch_bytes + 63) / 64 * 16));
+
+  CellFor tasks;
+  l.vars[0] = cell_ll_for_begin(g, &tasks, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1, false);
+  emit_body(&l, k->body);
+  cell_ll_for_end(g, &tasks);
+  cell_ll_return(g, &saved);
+  return true;
+}
