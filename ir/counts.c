@@ -18,11 +18,21 @@ static double contract_flops(const CellGraph *g, CellValue v) {
   return 2 * size_of(g, v) * summed;
 }
 
+/* weights against samples, or their gradient: not a product of two values of the same sample */
+static bool is_shared(const CellGraph *g, CellValue v) {
+  const CellNode *n = cell_node(g, v);
+  uint32_t differ = cell_node(g, n->args[0])->axes ^ cell_node(g, n->args[1])->axes;
+  return ((differ | n->over) & CELL_AXIS(CELL_AXIS_BATCH)) != 0;
+}
+
 CellCounts cell_counts(const CellGraph *g) {
-  CellCounts total = {0, 0};
+  CellCounts total = {0, 0, 0};
   for (CellValue v = 0; v < g->node_count; v++) {
     const CellNode *n = cell_node(g, v);
-    if (n->op == CELL_OP_CONTRACT) total.contract_flops += contract_flops(g, v);
+    if (n->op == CELL_OP_CONTRACT) {
+      total.contract_flops += contract_flops(g, v);
+      if (is_shared(g, v)) total.shared_flops += contract_flops(g, v);
+    }
     if (n->op == CELL_OP_REDUCE) total.other_flops += size_of(g, n->args[0]);
     if (cell_op_info[n->op].scalar) total.other_flops += size_of(g, v) * cell_op_info[n->op].flops;
     if (n->op == CELL_OP_SCAN) {
@@ -30,6 +40,7 @@ CellCounts cell_counts(const CellGraph *g) {
       double steps = (double)cell_extent(g, n->over);
       total.contract_flops += steps * body.contract_flops;
       total.other_flops += steps * body.other_flops;
+      total.shared_flops += steps * body.shared_flops;
     }
   }
   return total;

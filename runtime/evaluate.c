@@ -162,7 +162,7 @@ static bool find_tensors(Play *p, CellDiag *diag) {
   return found;
 }
 
-bool cell_evaluate(const CellEvaluation *e, CellEvaluationResult *result, CellDiag *diag) {
+bool cell_evaluate_policy(const CellEvaluation *e, CellEvaluationResult *result, CellDiag *diag) {
   CELL_ASSERT(e->episodes > 0 && e->cell < e->agent->cell_count);
   size_t envs = (size_t)e->agent->envs, carried = 0;
   *result = (CellEvaluationResult){.episodes = e->episodes};

@@ -30,7 +30,8 @@ typedef struct {
 } CellEvaluationResult;
 
 /* false on errors, reported to diag; result then holds nothing. */
-bool cell_evaluate(const CellEvaluation *evaluation, CellEvaluationResult *result, CellDiag *diag);
+bool cell_evaluate_policy(const CellEvaluation *evaluation, CellEvaluationResult *result,
+                          CellDiag *diag);
 void cell_evaluation_free(CellEvaluationResult *result);
 
 #endif

@@ -63,7 +63,7 @@ static CellEvaluationResult evaluate(int envs, uint64_t seed, double epsilon, in
                                .max_steps = max_steps,
                                .cell = cell};
   CellEvaluationResult result;
-  assert_true(cell_evaluate(&evaluation, &result, diag));
+  assert_true(cell_evaluate_policy(&evaluation, &result, diag));
   cell_diag_destroy(diag);
   return result;
 }

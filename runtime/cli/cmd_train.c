@@ -1,0 +1,316 @@
+/* cmd_train.c - `cellc train`: a network learns; what it was and became stays in a folder. */
+#include "runtime/bench.h"
+#include "runtime/cli/network_args.h"
+#include "runtime/files.h"
+#include "runtime/json.h"
+#include "runtime/progress.h"
+#include "runtime/random.h"
+#include "runtime/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* ---- signals: the first asks for an end, the second is one ---- */
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number) {
+  if (stop_signal) _exit(number == SIGINT ? CELL_EXIT_INTERRUPTED : CELL_EXIT_TERMINATED);
+  stop_signal = number;
+}
+
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGUSR1, &action, NULL);
+  // a full quota is a write that fails, not a death
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+/* ---- what run.json says ---- */
+
+static json_t *strings(const char *const *list, int count) {
+  json_t *array = json_array();
+  for (int i = 0; i < count; i++) {
+    // what is no UTF-8 is not worth a failure
+    json_t *text = json_string(list[i]);
+    json_array_append_new(array, text ? text : json_string("?"));
+  }
+  return array;
+}
+
+static json_t *resolved(const CellSpec *spec) {
+  const CellResolved *settings;
+  int count = cell_spec_settings(spec, &settings);
+  json_t *all = json_object();
+  for (int i = 0; i < count; i++) {
+    json_object_set_new(
+        all, settings[i].path,
+        json_pack("{s:s, s:s}", "value", settings[i].value, "origin", settings[i].origin));
+  }
+  return all;
+}
+
+static json_t *hash(uint64_t value) {
+  return json_sprintf("fnv1a:%016llx", (unsigned long long)value);
+}
+
+/* of the program that runs, byte for byte */
+static json_t *program_hash(void) {
+  size_t length;
+  CellDiag *diag = cell_diag_create();
+  char *bytes = cell_read_file("/proc/self/exe", (size_t)1 << 30, &length, diag);
+  cell_diag_destroy(diag);
+  uint64_t value = 0xcbf29ce484222325U;
+  for (size_t i = 0; bytes && i < length; i++) {
+    value = (value ^ (unsigned char)bytes[i]) * 0x100000001b3U;
+  }
+  json_t *result = bytes ? hash(value) : json_null();
+  free(bytes);
+  return result;
+}
+
+/* the processor's name as Linux has it, or the architecture's */
+static json_t *processor(const struct utsname *system) {
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  char line[512];
+  json_t *name = NULL;
+  while (file && !name && fgets(line, sizeof line, file)) {
+    char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+    line[strcspn(line, "\n")] = 0;
+    name = json_string(colon + 2);
+  }
+  if (file) fclose(file);
+  return name ? name : json_string(system->machine);
+}
+
+static json_t *host(int threads) {
+  struct utsname system = {0};
+  uname(&system);
+  return json_pack("{s:s, s:s, s:o, s:I, s:i}", "name", system.nodename, "system", system.release,
+                   "processor", processor(&system), "cores",
+                   (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", threads);
+}
+
+typedef struct {
+  CellNetworkOptions network;
+  const CellEnvKind *env;
+  int64_t seed;
+  const char *runs;
+  int quiet, no_progress;
+  const char *backend_name;
+} Options;
+
+static json_t *describe(const CellCli *cli, const Options *o, const CellNetwork *network, int argc,
+                        const char **argv) {
+  const char *variant = o->network.spec.variant;
+  json_t *words = strings(argv, argc);
+  json_array_insert_new(words, 0, json_string("cellc"));
+  return json_pack(
+      "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:{s:s, s:s}, s:o, s:o}",
+      "schema", "cellc.run.1", "name", cell_spec_name(network->spec), "env", o->env->name, "seed",
+      (json_int_t)o->seed, "envs", o->network.envs, "variant",
+      variant ? json_string(variant) : json_null(), "sets", strings(cli->sets, cli->set_count),
+      "argv", words, "settings", resolved(network->spec), "spec_hash",
+      hash(cell_random_hash(o->network.text)), "backend", o->backend_name, "parameters",
+      (json_int_t)cell_network_param_count(network), "versions", "cellc", CELLC_VERSION, "compiler",
+      CELLC_COMPILER, "program_hash", program_hash(), "host", host(o->network.engine.threads));
+}
+
+/* ---- how long it will take ---- */
+
+/* From a few updates and steps on stand-in data, before the parameters are drawn (they are zero, and
+ * drawing them clears every state again). Negative when a program fails; the failure will show again
+ * where it matters. */
+static double expected_seconds(CellNetwork *network, const Options *o, double *update_seconds) {
+  const CellTrain *train = cell_spec_train(network->spec);
+  CellDiag *diag = cell_diag_create();
+  CellTimingOptions timing = {.warmup_seconds = -1, .seconds = 0.3, .least = 1, .most = 20};
+  CellTiming update = {0}, act = {0};
+  cell_bench_fill(network, o->env->observation.density, 0);
+  bool ok = cell_bench_program(network, "update", &timing, &update, diag) &&
+            cell_bench_program(network, "act", &timing, &act, diag);
+  *update_seconds = update.median;
+  double seconds = -1;
+  if (ok) {
+    seconds = update.median * (double)cell_trainer_updates(train) +
+              act.median * (double)train->steps / o->network.envs;
+  }
+  free(update.launches);
+  free(act.launches);
+  cell_diag_destroy(diag);
+  return seconds;
+}
+
+static void announce(const Options *o, const CellNetwork *network, double expected,
+                     double update_seconds) {
+  if (o->quiet) return;
+  const CellTrain *train = cell_spec_train(network->spec);
+  char steps[16], parameters[16], time[32];
+  cell_format_count((double)train->steps, steps);
+  cell_format_count((double)cell_network_param_count(network), parameters);
+  cell_format_seconds(expected, time);
+  fprintf(stderr, "%s on %s, seed %lld: %s parameters, %s steps", cell_spec_name(network->spec),
+          o->env->name, (long long)o->seed, parameters, steps);
+  if (expected >= 0) {
+    fprintf(stderr, ", %lld updates of %.3g s: about %s", (long long)cell_trainer_updates(train),
+            update_seconds, time);
+  }
+  fprintf(stderr, "\n");
+}
+
+/* ---- the command ---- */
+
+static bool save(void *context, const char *path, const char *const *metadata, bool *finite,
+                 CellDiag *diag) {
+  return cell_network_save(context, path, metadata, finite, diag);
+}
+
+static int exit_code(CellRunEnd end) {
+  switch (end) {
+  case CELL_RUN_FINISHED: return CELL_EXIT_OK;
+  case CELL_RUN_STOPPED: return CELL_EXIT_STOPPED;
+  case CELL_RUN_DIVERGED: return CELL_EXIT_DIVERGED;
+  case CELL_RUN_FAILED: break;
+  }
+  return CELL_EXIT_FAILED;
+}
+
+static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag *diag) {
+  int code = CELL_EXIT_FAILED;
+  CellRunFolder *folder = NULL;
+  CellTrainer *trainer = NULL;
+  json_t *description = NULL;
+  CellNetwork *network = cell_network_open(&o->network, diag);
+  if (!network) goto done;
+  const char *name = cell_spec_name(network->spec);
+  const CellTrain *settings = cell_spec_train(network->spec);
+  CellRunFolderOptions place = {.root = o->runs,
+                                .name = name,
+                                .env = o->env->name,
+                                .variant = o->network.spec.variant,
+                                .seed = (uint64_t)o->seed,
+                                .source = o->network.text,
+                                .source_length = o->network.length};
+  folder = cell_run_folder_create(&place, diag);
+  if (!folder) goto done;
+
+  double update_seconds = 0, expected = -1;
+  if (o->network.backend == CELL_BACKEND_CPU) {
+    expected = expected_seconds(network, o, &update_seconds);
+  }
+  announce(o, network, expected, update_seconds);
+  if (!o->quiet) fprintf(stderr, "writing %s\n", cell_run_folder_path(folder));
+
+  cell_network_init(network, (uint64_t)o->seed, settings->init_shared);
+  CellTrainerOptions trainer_options = {
+      .train = *settings, .seed = (uint64_t)o->seed, .env = o->env, .agent = &network->agent};
+  trainer = cell_trainer_create(&trainer_options, diag);
+  if (!trainer) goto done;
+  description = describe(cli, o, network, argc, argv);
+  CellTrainingOptions options = {.trainer = trainer,
+                                 .folder = folder,
+                                 .name = name,
+                                 .env = o->env->name,
+                                 .description = description,
+                                 .save = save,
+                                 .save_context = network,
+                                 .expected_seconds = expected,
+                                 .save_seconds = 600,
+                                 .log_steps = 1000,
+                                 .progress = o->quiet || o->no_progress ? NULL : stderr,
+                                 .json = cli->json ? stdout : NULL,
+                                 .stop = &stop_signal};
+  catch_signals();
+  CellRunEnd end = cell_training_run(&options, diag);
+  code = exit_code(end);
+  if (!o->quiet && end != CELL_RUN_FAILED) {
+    fprintf(stderr, "%s after %lld steps and %lld episodes, return %.3f (%d)\n",
+            cell_run_end_name(end), (long long)trainer->step, (long long)trainer->episodes,
+            cell_trainer_return(trainer), (int)(trainer->episodes < 100 ? trainer->episodes : 100));
+  }
+  if (!cli->json) printf("%s\n", cell_run_folder_path(folder));
+done:
+  json_decref(description);
+  cell_trainer_destroy(trainer);
+  if (!cell_run_folder_close(folder, diag) && code == CELL_EXIT_OK) code = CELL_EXIT_FAILED;
+  cell_network_close(network);
+  return code;
+}
+
+int cell_cmd_train(int argc, const char **argv) {
+  const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *runs = NULL,
+             *envs = NULL;
+  Options o = {0};
+  struct poptOption table[] = {
+      {"seed", 0, POPT_ARG_STRING, &seed, 0, "of all that is random in the run (0)", "N"},
+      {"steps", 0, POPT_ARG_STRING, &steps, 0, "environment steps; as --set train.steps=N", "N"},
+      {"runs", 'o', POPT_ARG_STRING, &runs, 0, "where the run's folder is made (runs)", "FOLDER"},
+      {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments stepped at once (1)", "N"},
+      {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of an update (all cores)", "N"},
+      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      {"no-progress", 0, POPT_ARG_NONE, &o.no_progress, 0, "draw no progress line", NULL},
+      {"quiet", 'q', POPT_ARG_NONE, &o.quiet, 0, "say nothing but errors and the folder", NULL},
+      POPT_TABLEEND};
+  const CellCommand command = {
+      .usage = "FILE --env NAME [--seed N]",
+      .about =
+          "Trains a network and leaves a folder with its settings, metrics, episodes and "
+          "parameters. Ctrl-C, SIGTERM and SIGUSR1 finish the step, save and end with code 75; "
+          "a second Ctrl-C ends at once. With --json, stdout is a stream of one document a "
+          "line; otherwise it is the folder's name.",
+      .options = table,
+      .common = CELL_WITH_JSON | CELL_WITH_NETWORK,
+      .least = 1,
+      .most = 1};
+  CellCli cli;
+  int code = cell_cli_begin(&cli, &command, argc, argv);
+  if (code >= 0) return code;
+  seed = cell_cli_string(&cli, seed), steps = cell_cli_string(&cli, steps);
+  threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
+  runs = cell_cli_string(&cli, runs), envs = cell_cli_string(&cli, envs);
+  o.runs = runs && *runs ? runs : "runs";
+  o.backend_name = backend ? backend : "cpu";
+  if (seed && !cell_cli_count(seed, &o.seed)) {
+    return cell_cli_usage(&cli, "`--seed %s` is no whole number from 0 to 2^53", seed);
+  }
+  int64_t count, env_count = 1;
+  if (envs && (!cell_cli_count(envs, &env_count) || env_count < 1 || env_count > 4096)) {
+    return cell_cli_usage(&cli, "`--envs %s` is no number from 1 to 4096", envs);
+  }
+  if (steps && (!cell_cli_count(steps, &count) || count < 1)) {
+    return cell_cli_usage(&cli, "`--steps %s` is no whole number from 1 on", steps);
+  }
+  if (!cli.env) {
+    return cell_cli_usage(&cli, "an environment is missing: --env minatar/breakout; `cellc env ls` "
+                                "lists them");
+  }
+  code = cell_cli_backend(&cli, backend, threads, &o.network);
+  if (code >= 0) return code;
+  if (steps) {
+    const char **sets = CELL_NEW_ARRAY(cli.arena, const char *, cli.set_count + 2);
+    for (int i = 0; i < cli.set_count; i++) sets[i] = cli.sets[i];
+    sets[cli.set_count++] = cell_arena_printf(cli.arena, "train.steps=%lld", (long long)count);
+    cli.sets = sets;
+  }
+  code = cell_cli_network(&cli, cli.words[0], &o.network, &o.env);
+  if (code >= 0) return code;
+  if (o.env->actions.count < 1) {
+    free((void *)(uintptr_t)o.network.text);
+    return cell_cli_usage(&cli, "`%s` has no list of actions: it cannot be trained on",
+                          o.env->name);
+  }
+  o.network.envs = (int32_t)env_count, o.network.learn = true;
+  CellDiag *diag = cell_diag_create();
+  code = train(&cli, &o, argc, argv, diag);
+  int reported = cell_cli_report(&cli, diag);
+  if (code == CELL_EXIT_OK) code = reported;
+  cell_diag_destroy(diag);
+  free((void *)(uintptr_t)o.network.text);
+  return cell_cli_end(&cli, code);
+}

@@ -1,0 +1,45 @@
+/* network_args.c - from the words of a command line to what network.h wants. */
+#include "runtime/cli/network_args.h"
+
+#include "runtime/cli/cli_network.h"
+#include "runtime/files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *cell_cli_string(CellCli *cli, const char *text) {
+  const char *copy = text ? cell_arena_strdup(cli->arena, text) : NULL;
+  free((void *)(uintptr_t)text);
+  return copy;
+}
+
+int cell_cli_network(CellCli *cli, const char *path, CellNetworkOptions *options,
+                     const CellEnvKind **env) {
+  if (cli->variant_count > 1) return cell_cli_usage(cli, "one --variant at a time");
+  options->spec.variant = cli->variant_count == 1 ? cli->variants[0] : NULL;
+  options->spec.sets = cli->sets, options->spec.set_count = cli->set_count;
+  CellDiag *diag = cell_diag_create();
+  options->name = path;
+  *env = NULL;
+  if (cell_cli_shapes(cli, &options->shapes, diag)) {
+    options->text = cell_read_file(path, CELL_SOURCE_LIMIT, &options->length, diag);
+    *env = cli->env ? cell_env_find(cli->env, NULL) : NULL;
+  }
+  int code = options->text ? -1 : cell_cli_end(cli, cell_cli_report(cli, diag));
+  cell_diag_destroy(diag);
+  return code;
+}
+
+int cell_cli_backend(CellCli *cli, const char *backend, const char *threads,
+                     CellNetworkOptions *options) {
+  int64_t count = 0;
+  options->backend = CELL_BACKEND_CPU;
+  if (backend && !cell_backend_parse(backend, &options->backend)) {
+    return cell_cli_usage(cli, "`--backend %s` is none of cpu, interp, interp-kernels", backend);
+  }
+  if (threads && (!cell_cli_count(threads, &count) || count < 1 || count > 1024)) {
+    return cell_cli_usage(cli, "`--threads %s` is no number from 1 to 1024", threads);
+  }
+  options->engine.threads = (int)count;
+  return -1;
+}
