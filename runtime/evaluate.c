@@ -176,7 +176,7 @@ bool cell_evaluate_policy(const CellEvaluation *e, CellEvaluationResult *result,
   for (int c = 0; c < e->agent->carry_count; c++) carried += carry_bytes(&play, c);
   unsigned char *room = cell_malloc(carried * envs + 1);
   for (size_t i = 0; i < envs; i++) {
-    play.players[i].state = cell_malloc(e->env->state_bytes);
+    play.players[i] = (Player){.state = cell_malloc(e->env->state_bytes), .episode = -1};
     if (ok) begin_episode(&play, (int)i);
   }
   for (int left = e->episodes; ok && left > 0;) {

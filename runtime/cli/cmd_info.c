@@ -135,13 +135,14 @@ static void print_certificates(const CellNetwork *n) {
 }
 
 static void print_work(const CellNetwork *n, const Figures *f) {
-  printf("\nan update of %d samples, products with parameters and their gradients\n", (int)cell_spec_train(n->spec)->batch);
+  printf("\nan update of %d samples, products with parameters and their gradients\n",
+         (int)cell_spec_train(n->spec)->batch);
   if (f->has_written) {
     printf("  %-34s %10.3f GFLOP\n", "as written, all candidates", f->written.shared_flops / 1e9);
   }
   printf("  %-34s %10.3f GFLOP\n", "after rewriting", f->graph.shared_flops / 1e9);
   if (n->plan) {
-    printf("  %-34s %10.3f GFLOP\n", "as planned, dense", f->plan_flops / 1e9);
+    printf("  %-34s %10.3f GFLOP\n", "in contract statements of the plan", f->plan_flops / 1e9);
     printf("  %-34s %10.3f GB\n", "bytes moved, as planned", f->plan_bytes / 1e9);
   }
 }
@@ -150,6 +151,24 @@ static int by_count(const void *a, const void *b) {
   const CellBuffer *x = *(const CellBuffer *const *)a, *y = *(const CellBuffer *const *)b;
   if (x->count != y->count) return x->count < y->count ? 1 : -1;
   return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* each kernel's scratch, and the largest thing in it */
+static void print_scratch(const CellPlan *plan) {
+  printf("\nscratch of a thread, entries: in all, and the largest\n");
+  for (int k = 0; k < plan->kernel_count; k++) {
+    const CellKernel *kernel = plan->kernels[k];
+    const CellScratch *largest = NULL;
+    int64_t sum = 0;
+    for (int i = 0; i < kernel->scratch_count; i++) {
+      const CellScratch *s = &kernel->scratch[i];
+      sum += s->count;
+      if (!largest || s->count > largest->count) largest = s;
+    }
+    if (!largest) continue;
+    printf("  %-16s %12lld in %3d %12lld  %s\n", kernel->name, (long long)sum,
+           kernel->scratch_count, (long long)largest->count, largest->name ? largest->name : "");
+  }
 }
 
 static void print_memory(const CellNetwork *n, const Figures *f) {
@@ -182,14 +201,7 @@ static void print_memory(const CellNetwork *n, const Figures *f) {
            plan->programs[temps[i]->program].name);
   }
   free(temps);
-  printf("\nscratch of a thread, entries\n");
-  for (int k = 0; k < plan->kernel_count; k++) {
-    for (int i = 0; i < plan->kernels[k]->scratch_count; i++) {
-      const CellScratch *s = &plan->kernels[k]->scratch[i];
-      printf("  %-16s %-28s %12lld\n", plan->kernels[k]->name, s->name ? s->name : "",
-             (long long)s->count);
-    }
-  }
+  print_scratch(plan);
 }
 
 static void print_time(const CellNetwork *n, const Figures *f) {
