@@ -112,38 +112,6 @@ static void indirect_accesses(CellIsa isa) {
   int index = let(k, &lane, CELL_OP_ADD, at, at, -1);
   for (CellStmt *s = k->body->body; s; s = s->next)
     if (s->value == index) s->dtype = CELL_I;
-  store(k, &lane, arg(4), cell_affine_var(j, 1), let(k, &lane, CELL_OP_SUB, w, total, -1), false);
-  assert_valid(k);
-  compare(plan_of(arena, k, args, 128), args, isa, 2e-5, 5, NULL);
-  cell_arena_destroy(arena);
-}
-
-static void fused(void **state) {
-  (void)state;
-  each_isa(fused_product);
-}
-
-/* bits along the lanes and across, gathers and scatters by a loaded index, integers */
-static void indirect_accesses(CellIsa isa) {
-  CellArena *arena = cell_arena_create();
-  enum { N = 29 };
-  Arg args[6] = {{CELL_BITS, 5 * 45, 45, false}, {CELL_I, N, 0, false}, {CELL_F, 200, 0, false},
-                 {CELL_F, 4 * N, 0, true},       {CELL_I, N, 0, true},  {CELL_F, 7, 0, true}};
-  CellKernel *k = new_kernel(arena, "indirect", 1, 6, args);
-  CellStmt **tail = &k->body, **lane;
-  int v = loop(k, &tail, CELL_LOOP_LANES, cell_affine(0), N, 0, &lane)->var;
-  int at = load(k, &lane, arg(1), cell_affine_var(v, 1));
-  CellAffine gathered = cell_affine_var(v, 3);
-  gathered.loaded = at, gathered.loaded_coef = 5;
-  int x = load(k, &lane, arg(2), gathered);
-  int along = load(k, &lane, arg(0), index2(64 + 9, 1, v, 0, -1));
-  int sum = let(k, &lane, CELL_OP_ADD, x, let(k, &lane, CELL_OP_MUL, along, along, -1), -1);
-  store(k, &lane, arg(3), cell_affine_var(v, 1), sum, false);
-  store(k, &lane, arg(3), index2(N, 2, v, 0, -1), sum, true);
-  int index = let(k, &lane, CELL_OP_ADD, at, at, -1);
-  k->body->body->next->next->next->dtype = k->body->body->next->next->next->dtype;
-  for (CellStmt *s = k->body->body; s; s = s->next)
-    if (s->value == index || s->value == row.loaded) s->dtype = CELL_I;
   store(k, &lane, arg(4), cell_affine_var(v, 1), index, false);
   int real = let(k, &lane, CELL_OP_FLOAT, index, -1, -1);
   CellAffine scattered = cell_affine(0);
