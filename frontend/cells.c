@@ -173,7 +173,7 @@ static bool connect(CellElab *elab, CellPlaced *p, const CellLinkList *links) {
         cell_override(elab->spec, cell_arena_printf(elab->arena, "%s.%s", p->name, names[i]));
     if (set) p->links[i] = set->value;
     if (p->links[i] && p->links[i]->kind == CELL_EXPR_NONE) p->links[i] = NULL;
-    if (p->links[i] || ports->items[i].optional) continue;
+    if (p->links[i] || ports->items[i].optional || !ok) continue;
     CellRecord *r = cell_complain(&c, "E0402", p->span, "the port `%s` of %s is not connected",
                                   names[i], p->name);
     cell_relate(elab->diag, r, ports->items[i].span, "the port");
@@ -216,6 +216,7 @@ static CellPlaced *add_cell(CellElab *elab, CellName name, CellSpan span) {
 static bool fill_cell(CellElab *elab, CellPlaced *p, CellName kind, const CellArgList *args,
                       const CellLinkList *links) {
   p->cell = cell_named(elab, kind, &p->home);
+  p->broken = true;
   if (!p->cell) {
     unknown_cell(elab, kind);
     return false;
@@ -226,7 +227,9 @@ static bool fill_cell(CellElab *elab, CellPlaced *p, CellName kind, const CellAr
   }
   bool ok = check_definition(elab, p->cell);
   ok = fill_arguments(elab, p, args) && ok;
-  return connect(elab, p, links) && ok;
+  ok = connect(elab, p, links) && ok;
+  p->broken = !ok;
+  return ok;
 }
 
 /* ---- the long form ---- */

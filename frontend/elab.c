@@ -73,17 +73,25 @@ void cell_help_nearest(CellDiag *diag, CellRecord *record, const char *name,
   if (near) cell_help(diag, record, "did you mean `%s`?", near);
 }
 
-/* puts a related line before "in l1, line 18", which comes last */
-static void relate_first(CellDiag *diag, CellRecord *record, CellSpan span, const char *text) {
+void cell_point(const CellContext *c, CellRecord *record, CellSpan span, const char *format, ...) {
+  CellElab *elab = c->elab;
+  if (record == &elab->scratch) return;
   int before = record->related_count;
-  cell_relate(diag, record, span, "%s", text);
+  if (format) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *text = cell_arena_vprintf(elab->arena, format, arguments);
+    va_end(arguments);
+    cell_relate(elab->diag, record, span, "%s", text);
+  } else {
+    cell_relate(elab->diag, record, span, NULL);
+  }
   if (record->related_count == before) return;
+  /* places come before "in l1, line 18" */
   CellRelated added = record->related[before];
   int at = before;
-  while (at > 0 && record->related[at - 1].span.file < 0) {
+  for (; at > 0 && record->related[at - 1].span.file < 0; at--)
     record->related[at] = record->related[at - 1];
-    at--;
-  }
   record->related[at] = added;
 }
 
@@ -97,9 +105,7 @@ void cell_explain_operand(const CellContext *c, CellRecord *record, const CellEx
   if (!cell_find_binding(c, expr->name, &bound, &span) || span.file < 0) return;
   if (c->elab->spec->prelude && span.file == c->elab->spec->prelude->source) return;
   if (bound.kind == CELL_IS_ERROR) bound = value;
-  relate_first(c->elab->diag, record, span,
-               cell_arena_printf(c->elab->arena, "%s is %s, from here", expr->name,
-                                 cell_describe(c, bound)));
+  cell_point(c, record, span, "%s is %s, from here", expr->name, cell_describe(c, bound));
 }
 
 const char *cell_shape_text(CellArena *arena, int rank, const int32_t *shape) {

@@ -176,7 +176,7 @@ static bool bound_again(const CellContext *c, const CellStmt *stmt) {
   for (const CellBinding *b = c->frame->bindings; b; b = b->older)
     if (strcmp(b->name, stmt->name.text) == 0) {
       CellRecord *r = cell_complain(c, "E0202", stmt->word, "`%s` is bound twice", stmt->name.text);
-      cell_relate(c->elab->diag, r, b->span, "first here");
+      cell_point(c, r, b->span, "first here");
       return true;
     }
   return false;
@@ -325,11 +325,12 @@ static CellDatum not_a_function(const CellContext *c, const CellExpr *call, Cell
   if (expr->kind != CELL_EXPR_NAME) return CELL_FAILED;
   CellDatum value;
   CellSpan span;
-  if (cell_find_binding(c, expr->name, &value, &span))
-    cell_relate(c->elab->diag, r, span, "bound here");
+  if (cell_find_binding(c, expr->name, &value, &span)) cell_point(c, r, span, "bound here");
   CellHome home;
   const CellItem *hidden = cell_find_value(c->elab->spec, CELL_HOME_PRELUDE, expr->name, &home);
-  if (hidden) cell_relate(c->elab->diag, r, hidden->name.span, "it hides this one of the prelude");
+  if (hidden)
+    cell_relate(c->elab->diag, r, CELL_NOWHERE, "it hides `%s` of the prelude, line %d there",
+                expr->name, cell_line(c->elab->diag, hidden->name.span));
   if (hidden || cell_find_builtin(expr->name))
     cell_help(c->elab->diag, r, "give the value another name to use the function `%s`", expr->name);
   return CELL_FAILED;

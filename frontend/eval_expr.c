@@ -232,7 +232,7 @@ static CellDatum unknown_name(const CellContext *c, const char *name, CellSpan s
       const CellStmt *stmt = cell->body.items[i];
       if (stmt->kind != CELL_STMT_BIND || strcmp(stmt->name.text, name) != 0) continue;
       CellRecord *r = cell_complain(c, "E0203", span, "`%s` is read before it is bound", name);
-      cell_relate(elab->diag, r, stmt->word, "bound here");
+      cell_point(c, r, stmt->word, "bound here");
       return CELL_FAILED;
     }
   }

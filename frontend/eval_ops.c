@@ -179,7 +179,7 @@ static CellDatum apply_concat(const CellContext *c, const CellArguments *args) {
       fits = d == axis || n->shape[d] == first->shape[d];
     if (!fits) {
       CellRecord *r =
-          cell_complain(c, "E0305", args->call->op, "cannot join %s and %s along axis %d",
+          cell_complain(c, "E0305", args->call->span, "cannot join %s and %s along axis %d",
                         cell_describe(c, items[0]), cell_describe(c, items[i]), axis);
       cell_explain_operand(c, r, exprs[0], items[0]);
       cell_explain_operand(c, r, exprs[i], items[i]);
@@ -211,8 +211,8 @@ static CellDatum apply_reshape(const CellContext *c, const CellArguments *args) 
   for (int i = 0; i < rank; i++) entries *= shape[i];
   if (entries != has) {
     CellRecord *r =
-        cell_complain(c, "E0304", args->call->op, "cannot reshape %s into %s", cell_describe(c, d),
-                      cell_shape_text(c->elab->arena, rank, shape));
+        cell_complain(c, "E0304", args->call->span, "cannot reshape %s into %s",
+                      cell_describe(c, d), cell_shape_text(c->elab->arena, rank, shape));
     cell_explain_operand(c, r, args->exprs[0], d);
     cell_help(c->elab->diag, r, "%lld entries into %lld", (long long)has, (long long)entries);
     return CELL_FAILED;
@@ -397,7 +397,7 @@ CellDatum cell_make_parameter(const CellContext *c, CellSpan span, const char *n
     if (old && (!same || old->span.begin != span.begin || old->span.file != span.file)) {
       CellRecord *r =
           cell_complain(c, "E0409", span, "a second parameter would be called `%s`", name);
-      cell_relate(elab->diag, r, old->span, "the first one");
+      cell_point(c, r, old->span, "the first one");
       return CELL_FAILED;
     }
     if (!old) {

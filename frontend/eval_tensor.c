@@ -151,10 +151,10 @@ CellDatum cell_elementwise(const CellContext *c, const CellExpr *expr, CellOp op
   int a, b;
   CellDatum d = elementwise(c, op, count, args, spans, &a, &b);
   if (a < 0) return d;
-  CellRecord *r = cell_complain(c, "E0301", expr->op, "shapes %s and %s do not fit together",
+  CellRecord *r = cell_complain(c, "E0301", expr->span, "shapes %s and %s do not fit together",
                                 cell_describe(c, args[a]), cell_describe(c, args[b]));
-  cell_relate(c->elab->diag, r, exprs[a]->span, NULL);
-  cell_relate(c->elab->diag, r, exprs[b]->span, NULL);
+  cell_point(c, r, exprs[a]->span, NULL);
+  cell_point(c, r, exprs[b]->span, NULL);
   cell_explain_operand(c, r, exprs[a], args[a]);
   cell_explain_operand(c, r, exprs[b], args[b]);
   return CELL_FAILED;
@@ -189,8 +189,8 @@ static CellRecord *misfit(const CellContext *c, const char *code, const CellExpr
   }
   CellRecord *r = cell_complain(c, code, expr->op, "cannot %s %s %s %s", cell_binary_verb(op), left,
                                 word, right);
-  cell_relate(c->elab->diag, r, expr->binary.left->span, NULL);
-  cell_relate(c->elab->diag, r, expr->binary.right->span, NULL);
+  cell_point(c, r, expr->binary.left->span, NULL);
+  cell_point(c, r, expr->binary.right->span, NULL);
   cell_explain_operand(c, r, expr->binary.left, a);
   cell_explain_operand(c, r, expr->binary.right, b);
   return r;

@@ -98,7 +98,7 @@ static CellDatum unknown_part(const CellContext *c, int cell, const char *name, 
   const CellPlaced *p = &elab->cells[cell];
   if (strcmp(name, "output") == 0 || strcmp(name, "goodness") == 0) {
     CellRecord *r = cell_complain(c, "E0410", span, "%s has no %s", p->name, name);
-    cell_relate(elab->diag, r, p->cell->name.span, "its cell");
+    cell_point(c, r, p->cell->name.span, "its cell");
     return CELL_FAILED;
   }
   const char **names = NULL;
@@ -109,7 +109,7 @@ static CellDatum unknown_part(const CellContext *c, int cell, const char *name, 
     if (p->cell->body.items[i]->kind == CELL_STMT_BIND)
       CELL_PUSH(elab->arena, names, count, capacity, p->cell->body.items[i]->name.text);
   CellRecord *r = cell_complain(c, "E0410", span, "%s has no value `%s`", p->name, name);
-  cell_relate(elab->diag, r, p->cell->name.span, "its cell");
+  cell_point(c, r, p->cell->name.span, "its cell");
   cell_help_nearest(elab->diag, r, name, names, count);
   return CELL_FAILED;
 }
@@ -127,6 +127,10 @@ static CellDatum as_scalar(CellStage *stage, CellDatum d) {
 static CellDatum part_of(const CellContext *c, CellStage *stage, int cell, const char *name,
                          CellSpan span) {
   const CellPlaced *p = &c->elab->cells[cell];
+  if (p->broken) {
+    c->elab->failed = true;
+    return CELL_FAILED;
+  }
   CellInstance *in = cell_instance(stage, cell);
   if (!name || strcmp(name, "output") == 0) {
     if (p->output >= 0) return cell_statement_value(in, p->output);
@@ -258,6 +262,7 @@ CellDatum cell_prev(const CellContext *c, const CellExpr *call) {
   if (cell >= 0) {
     /* the value must be there */
     const CellPlaced *p = &elab->cells[cell];
+    if (p->broken) return CELL_FAILED;
     bool there = value ? find_statement(p->cell, value) >= 0 || strcmp(value, "goodness") == 0
                        : p->output >= 0;
     if (!there) return unknown_part(c, cell, value ? value : "output", what->span);
@@ -304,6 +309,7 @@ static CellStage *scratch_stage(CellElab *elab) {
 static void evaluate_all(CellStage *stage) {
   CellElab *elab = stage->elab;
   for (int i = 0; i < elab->cell_count; i++) {
+    if (elab->cells[i].broken) continue;
     CellInstance *in = cell_instance(stage, i);
     const CellItem *cell = elab->cells[i].cell;
     for (int k = 0; k < cell->ports.count; k++) cell_port_value(in, k, CELL_NOWHERE);
@@ -336,7 +342,7 @@ static bool take_shapes(CellStage *stage) {
 static void check_goodness(CellStage *stage, int cell) {
   CellElab *elab = stage->elab;
   CellPlaced *p = &elab->cells[cell];
-  if (p->goodness < 0) return;
+  if (p->goodness < 0 || p->broken) return;
   CellDatum d = cell_statement_value(cell_instance(stage, cell), p->goodness);
   if (d.kind != CELL_IS_TENSOR) return;
   const CellNode *n = cell_node(stage->g, d.tensor);
@@ -400,8 +406,7 @@ static void report_loops(CellElab *elab) {
     const CellPlaced *p = &elab->cells[s->cell];
     int at = s->value ? find_statement(p->cell, s->value) : p->output;
     if (at >= 0)
-      cell_relate(elab->diag, r, p->cell->body.items[at]->value->span,
-                  "the value whose shape is wanted");
+      cell_point(&c, r, p->cell->body.items[at]->value->span, "the value whose shape is wanted");
     cell_help(elab->diag, r,
               "a layer of a width that is written down ends the loop: linear(concat(x, self), n)");
   }
@@ -426,8 +431,11 @@ bool cell_check_network(CellElab *elab) {
   stage = scratch_stage(elab);
   evaluate_all(stage);
   elab->loose = false;
-  for (int i = 0; i < elab->cell_count; i++) check_goodness(stage, i);
-  if (elab->diag->error_count == errors && loop) report_loops(elab);
-  if (elab->diag->error_count == errors) check_carries(stage);
+  /* what depends on an unknown shape has lost its axes */
+  for (int i = 0; i < elab->cell_count && !loop; i++) check_goodness(stage, i);
+  bool broken = false;
+  for (int i = 0; i < elab->cell_count; i++) broken = broken || elab->cells[i].broken;
+  if (elab->diag->error_count == errors && loop && !broken) report_loops(elab);
+  if (elab->diag->error_count == errors && !broken) check_carries(stage);
   return elab->diag->error_count == errors && !elab->failed;
 }

@@ -544,7 +544,8 @@ CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes,
   if (!extents_ok(elab)) return NULL;
   bool ok = cell_place_stack(elab);
   cell_check_overrides(elab);
-  ok = ok && cell_check_network(elab);
+  ok = cell_check_rules(elab) && ok;
+  ok = (elab->cell_count == 0 || cell_check_network(elab)) && ok;
   if (ok) {
     elab->context = elab->carry_count > 0 ? spec->train.context : 0;
     take_results(elab);

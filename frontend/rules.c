@@ -69,7 +69,7 @@ static bool run_bind(CellContext *c, const CellStmt *stmt) {
   for (const CellBinding *b = c->frame->bindings; b; b = b->older)
     if (strcmp(b->name, stmt->name.text) == 0) {
       CellRecord *r = cell_complain(c, "E0202", stmt->word, "`%s` is bound twice", stmt->name.text);
-      cell_relate(c->elab->diag, r, b->span, "first here");
+      cell_point(c, r, b->span, "first here");
       cell_help(c->elab->diag, r, "a `for` may rebind a name from outside of it, nothing else may");
       return false;
     }
@@ -150,7 +150,7 @@ static bool run_minimize(CellContext *c, const CellStmt *stmt) {
                                                 : elab->blocks[which - elab->cell_count].name;
     CellRecord *r =
         cell_complain(c, "E0502", stmt->span, "%s has two losses, and a group has one", name);
-    cell_relate(elab->diag, r, t->losses[which].span, "the first one");
+    cell_point(c, r, t->losses[which].span, "the first one");
     cell_help(elab->diag, r, "minimise their sum");
     return false;
   }
@@ -395,6 +395,13 @@ static bool run_item(CellTrace *trace, const CellItem *use, CellItemKind kind,
     return false;
   }
   return run_statements(&c, &item->body);
+}
+
+bool cell_check_rules(CellElab *elab) {
+  CellContext c = cell_home_context(elab, CELL_IN_RULE);
+  CellHome home;
+  bool learn = named_item(&c, elab->spec->learn, CELL_ITEM_LEARN, "td", &home) != NULL;
+  return named_item(&c, elab->spec->policy, CELL_ITEM_POLICY, "mean", &home) != NULL && learn;
 }
 
 bool cell_run_rule(CellTrace *trace) {

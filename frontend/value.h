@@ -31,7 +31,7 @@ typedef struct CellFrame CellFrame;
 #define CELL_MAX_PARAMETERS ((int64_t)1 << 31) /* entries of all */
 #define CELL_MAX_VALUES 1000000                /* values of one program */
 #define CELL_MAX_CALLS 64                      /* functions inside functions */
-#define CELL_MAX_WORK 4000000                  /* expressions evaluated in one build */
+#define CELL_MAX_WORK 2000000                  /* expressions evaluated in one build */
 #define CELL_MAX_CELLS 256                     /* cells of a stack */
 #define CELL_MAX_UNROLL 4096                   /* rounds of a for, items of a list */
 
@@ -215,6 +215,7 @@ typedef struct {
   int output, goodness;   /* statements of the body; -1: none */
   int block;              /* -1: none */
   CellGoodness kind;      /* known after the check */
+  bool broken;            /* reported already: whoever reads it is not */
 } CellPlaced;
 
 typedef struct {
@@ -287,6 +288,9 @@ struct CellInstance {
  * file calls it. Once a place and code inside cells' bodies. Never NULL. */
 CellRecord *cell_complain(const CellContext *c, const char *code, CellSpan span, const char *format,
                           ...) CELL_PRINTF(4, 5);
+/* Adds a place to a record, before what has none; see cell_relate. */
+void cell_point(const CellContext *c, CellRecord *record, CellSpan span, const char *format, ...)
+    CELL_PRINTF(4, 5);
 CellRecord *cell_not_supported(const CellContext *c, const char *code, CellSpan span,
                                const char *what);
 /* "z1 is [400, 8], from here" where the operand is a name that the body binds. */
@@ -417,6 +421,8 @@ struct CellTrace {
 };
 
 CellStage *cell_trace_stage(CellTrace *trace, int time, bool target); /* programs.c */
+/* Whether the rule and the policy that the file names are there. */
+bool cell_check_rules(CellElab *elab);
 bool cell_run_rule(CellTrace *trace);
 bool cell_run_policy(CellTrace *trace);
 /* `name` where it is a word of rules: cells, taken, reward, terminated. */

@@ -79,7 +79,7 @@ typedef struct {
   const char *code; /* "E0123", or NULL */
   CellSpan span;
   const char *message;
-  CellRelated related[4]; /* "z1 is [400, 8], from here", "in l1" */
+  CellRelated related[6]; /* "z1 is [400, 8], from here", "in l1" */
   int related_count;
   const char *help; /* NULL or one sentence */
 } CellRecord;
@@ -115,7 +115,7 @@ CellRecord *cell_warning(CellDiag *diag, const char *code, CellSpan span, const 
     CELL_PRINTF(4, 5);
 /* Adds what belongs to a record: a span with a text is shown as a line of its own, CELL_NOWHERE
  * with a text ("in l1, line 18") as that text alone, and a span with a NULL format as its line, or,
- * on the record's own line, as `~~~` beside the caret (the operands of an operator). Past four the
+ * on the record's own line, as `~~~` beside the caret (the operands of an operator). Past six the
  * call does nothing. */
 void cell_relate(CellDiag *diag, CellRecord *record, CellSpan span, const char *format, ...)
     CELL_PRINTF(4, 5);

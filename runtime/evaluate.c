@@ -22,7 +22,7 @@ typedef struct {
   const CellEvaluation *e;
   CellEvaluationResult *result;
   Player *players;
-  int64_t next; // episode to begin
+  int next; // episode to begin
   CellTensorData obs, action, values, *carries;
   void *observation;
 } Play;
@@ -37,11 +37,10 @@ static void begin_episode(Play *p, int slot) {
   Player *player = &p->players[slot];
   const CellAgent *agent = p->e->agent;
   player->length = 0, player->reward = 0;
-  int64_t episode = p->next < p->e->episodes ? p->next++ : -1;
-  player->episode = episode;
-  if (episode < 0) return;
+  player->episode = p->next < p->e->episodes ? p->next++ : -1;
+  if (player->episode < 0) return;
   uint32_t words[4];
-  cell_random(p->e->seed, CELL_STREAM_EVAL_ENV, (uint64_t)episode, 0, words);
+  cell_random(p->e->seed, CELL_STREAM_EVAL_ENV, (uint64_t)player->episode, 0, words);
   cell_env_start(p->e->env, player->state, NULL, words[0]);
   for (int c = 0; c < agent->carry_count; c++) {
     size_t bytes = carry_bytes(p, c);
@@ -177,8 +176,7 @@ bool cell_evaluate_policy(const CellEvaluation *e, CellEvaluationResult *result,
   for (int c = 0; c < e->agent->carry_count; c++) carried += carry_bytes(&play, c);
   unsigned char *room = cell_malloc(carried * envs + 1);
   for (size_t i = 0; i < envs; i++) {
-    play.players[i].state = cell_malloc(e->env->state_bytes);
-    play.players[i].episode = -1;
+    play.players[i] = (Player){.state = cell_malloc(e->env->state_bytes), .episode = -1};
     if (ok) begin_episode(&play, (int)i);
   }
   for (int left = e->episodes; ok && left > 0;) {
