@@ -29,6 +29,8 @@ const CellRule cell_rules[] = {
      cell_rule_turned_factor},
     {"turned-product", "the transpose of a product is one with other labels: exact", CELL_ALWAYS,
      cell_rule_turned_product},
+    {"pads-side-by-side", "pad x + pad y = concat(x, y), where their entries meet: exact",
+     CELL_CHEAPER, cell_rule_pads_side_by_side},
     {"take-of-axis", "take(op(x, y)) = op(take x, take y), along an axis: exact", CELL_CHEAPER,
      cell_rule_take_of_axis},
     {"take-of-dim", "the same along a dimension, not into a product with a parameter: exact",

@@ -106,6 +106,7 @@ CellValue cell_rule_order_both(CellMatch *m, CellValue v);
 /* algebra_views.c */
 CellValue cell_rule_unit_reshape(CellMatch *m, CellValue v);
 CellValue cell_rule_repeated_operands(CellMatch *m, CellValue v);
+CellValue cell_rule_pads_side_by_side(CellMatch *m, CellValue v);
 CellValue cell_rule_take_of_axis(CellMatch *m, CellValue v);
 CellValue cell_rule_take_of_dim(CellMatch *m, CellValue v);
 

@@ -55,6 +55,28 @@ CellValue cell_rule_repeated_operands(CellMatch *m, CellValue v) {
   return cell_broadcast(m->to, made, n->rank, n->shape, like->map);
 }
 
+/* pad x + pad y = concat(x, y), padded, where one begins as the other ends: derivatives of slices
+ * are put side by side, not added */
+CellValue cell_rule_pads_side_by_side(CellMatch *m, CellValue v) {
+  const CellNode *n = cell_match_node(m, v);
+  if (n->op != CELL_OP_ADD) return CELL_NONE;
+  const CellNode *p[2];
+  for (int k = 0; k < 2; k++) {
+    p[k] = cell_match_node(m, n->args[k]);
+    if (p[k]->op != CELL_OP_PAD || p[k]->dim != p[0]->dim) return CELL_NONE;
+  }
+  for (int first = 0; first < 2; first++) {
+    const CellNode *a = p[first], *b = p[1 - first];
+    const CellNode *x = cell_match_node(m, a->args[0]);
+    if (a->begin + x->shape[a->dim] != b->begin) continue;
+    for (int k = 0; k < 2; k++) cell_match_inside(m, n->args[k], true, false);
+    CellValue pieces[2] = {m->map[a->args[0]], m->map[b->args[0]]};
+    CellValue joined = cell_concat(m->to, 2, pieces, a->dim);
+    return cell_pad(m->to, joined, a->dim, a->begin, b->end);
+  }
+  return CELL_NONE;
+}
+
 /* ---- takes ---- */
 
 /* take(op(x, y)) = op(take x, take y), of those that vary over the axis */

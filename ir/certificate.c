@@ -1,10 +1,10 @@
 /* certificate.c - which losses reach the parameters of a group, and through whose values.
  *
  * A loss reaches a group if a path leads from one of the group's parameters to it without crossing
- * stop_gradient. The gradient of a group crosses another cell if, on such a path of the group's own
- * loss, the derivative of an op reads what that cell's parameters made: a product with its weights,
- * a nonlinear function of its values. A sum does not (its derivative is 1), so losses that are only
- * added stay apart. A parameter's cell is the first component of its name. */
+ * stop_gradient. The gradient of a group crosses another cell if a value on such a path of the
+ * group's own loss is multiplied by what that cell's parameters made, its weights first of all. A
+ * sum of two losses crosses nothing, nor does a parameter's own product with its input, whatever
+ * made the input. A parameter's cell is the first component of its name. */
 #include "ir/rewrite.h"
 
 #include <stdlib.h>
@@ -16,6 +16,7 @@ typedef struct {
   const char **cells; /* distinct cells of the module's parameters */
   int cell_count, words;
   uint64_t *depends; /* node_count rows of `words`: cells whose parameters a value depends on */
+  bool *data;        /* node_count: depends on an input that is no parameter */
   bool *path;        /* scratch: nodes on a path from the parameters in question to the loss */
 } Certifier;
 
@@ -54,6 +55,8 @@ static void find_dependences(Certifier *c) {
       int cell = cell_number(c, p);
       row(c, v)[cell / 64] |= UINT64_C(1) << cell % 64;
     }
+    c->data[v] = n->op == CELL_OP_INPUT && !p;
+    for (int k = 0; k < n->arg_count; k++) c->data[v] |= c->data[n->args[k]];
     if (opaque(n)) continue;
     for (int k = 0; k < n->arg_count; k++)
       for (int w = 0; w < c->words; w++) row(c, v)[w] |= row(c, n->args[k])[w];
@@ -73,26 +76,12 @@ static bool find_path(Certifier *c, CellValue loss, const char *group, int cell)
   return c->path[loss];
 }
 
-/* which operands the derivative of an op reads, as a mask: a sum reads none */
-static uint32_t read_by_derivative(const CellNode *n, const bool *path) {
-  switch (n->op) {
-  case CELL_OP_ADD:
-  case CELL_OP_SUB:
-  case CELL_OP_NEG:
-  case CELL_OP_RESHAPE:
-  case CELL_OP_TRANSPOSE:
-  case CELL_OP_SLICE:
-  case CELL_OP_PAD:
-  case CELL_OP_CONCAT:
-  case CELL_OP_BROADCAST: return 0;
-  case CELL_OP_REDUCE: return n->reduce == CELL_SUM ? 0 : 1;
-  case CELL_OP_TAKE: return 0;
-  case CELL_OP_WHERE: return 1;
-  case CELL_OP_MUL:
-  case CELL_OP_CONTRACT: return (path[n->args[0]] ? 2u : 0) | (path[n->args[1]] ? 1u : 0);
-  case CELL_OP_DIV: return path[n->args[1]] ? 3 : 2;
-  default: return UINT32_MAX;
-  }
+/* whether the derivative in operand k, which is data on the path, is a product with the other one,
+ * which is not on it */
+static bool multiplied(const Certifier *c, const CellNode *n, int k) {
+  bool product = n->op == CELL_OP_MUL || n->op == CELL_OP_CONTRACT || n->op == CELL_OP_DIV ||
+                 n->op == CELL_OP_POW;
+  return product && c->path[n->args[k]] && c->data[n->args[k]] && !c->path[n->args[1 - k]];
 }
 
 /* adds to `crossed` the cells other than `cell` that the marked paths cross */
@@ -102,11 +91,10 @@ static void find_crossed(Certifier *c, CellValue loss, int cell, uint64_t *cross
   for (CellValue v = loss; v >= 0; v--) {
     const CellNode *n = cell_node(c->g, v);
     if (!on[v] || !c->path[v] || opaque(n)) continue;
-    uint32_t read = read_by_derivative(n, c->path);
     for (int k = 0; k < n->arg_count; k++) {
       on[n->args[k]] = true;
-      if (k >= 32 || !(read >> k & 1)) continue;
-      for (int w = 0; w < c->words; w++) crossed[w] |= row(c, n->args[k])[w];
+      if (!multiplied(c, n, k)) continue;
+      for (int w = 0; w < c->words; w++) crossed[w] |= row(c, n->args[1 - k])[w];
     }
   }
   crossed[cell / 64] &= ~(UINT64_C(1) << cell % 64);
@@ -143,11 +131,13 @@ void cell_certify(CellModule *m, const CellGraph *g) {
   c.cells = CELL_NEW_ARRAY(m->arena, const char *, m->param_count + 1);
   c.words = m->param_count / 64 + 1;
   c.depends = cell_malloc((size_t)g->node_count * (size_t)c.words * sizeof *c.depends);
+  c.data = cell_malloc((size_t)g->node_count * sizeof *c.data);
   c.path = cell_malloc((size_t)g->node_count * sizeof *c.path);
   find_dependences(&c);
   m->certificates = CELL_NEW_ARRAY(m->arena, CellCertificate, g->minimize_count);
   for (int i = 0; i < g->minimize_count; i++)
     certify_group(&c, &g->minimize[i], &m->certificates[m->certificate_count++]);
   free(c.depends);
+  free(c.data);
   free(c.path);
 }
