@@ -214,6 +214,65 @@ typedef struct {
   int *where; /* position of an op of the region, by order - first; -1 */
 } Build;
 
+/* whether op sums over a loop of `producer` that both could share, reading from it values too large to store */
+static bool sums_large(Fuse *f, const FuseOp *producer, const FuseOp *op) {
+  enum { LARGE = 64 };
+  for (int l = 0; l < op->loop_count; l++) {
+    if (!(op->outer >> l & 1) || !op->loops[l].reduced) continue;
+    int cls = fuse_class(f, op->loops[l].cls), theirs;
+    if (!has_class(f, producer, cls, producer->outer, &theirs) || producer->loops[theirs].reduced)
+      continue;
+    int64_t rest = 1;
+    for (int i = 0; i < producer->loop_count; i++)
+      if (i != theirs && !producer->loops[i].reduced && producer->loops[i].axis < 0)
+        rest *= producer->loops[i].extent;
+    if (rest >= LARGE && fuse_aligned(f, producer, op, cls)) return true;
+  }
+  return false;
+}
+
+/* whether somebody who stays reads the value entry by entry: then it is stored in any case */
+static bool read_later(const Build *b, FuseOp **ops, int count, const Side *side,
+                       const FuseVal *val) {
+  for (int c = 0; c < val->consumer_count; c++) {
+    FuseOp *reader = lift(val->consumers[c], b->region);
+    if (!reader) continue;
+    int j = b->where[reader->order];
+    if (j >= 0 && j < count && ops[j] == reader && side[j] != BEFORE && reader->kind == FUSE_SCALAR)
+      return true;
+  }
+  return false;
+}
+
+/* A sum that reads large values made before the chosen loop belongs beside their making, instead of having
+ * them stored: a gradient's sums over rows and over columns then share a sweep. Somebody stays, so that
+ * every list of ops gets shorter; false if that is one who should go. */
+static bool pull_sums(Build *b, FuseOp **ops, int count, Side *side) {
+  int staying = 0;
+  for (int i = 0; i < count; i++) staying += side[i] != BEFORE;
+  for (int i = 0; i < count; i++) {
+    FuseOp *op = ops[i];
+    if (side[i] == BEFORE || op->kind != FUSE_REDUCE) continue;
+    bool large = false, ready = true;
+    for (int a = 0; a < op->arg_count && ready; a++) {
+      if (op->args[a].kind != FUSE_VALUE) continue;
+      FuseVal *val = op->args[a].val;
+      for (int p = 0; p < val->producer_count; p++) {
+        FuseOp *producer = val->producers[p];
+        if (producer->region != b->region || producer->kernel != op->kernel) continue;
+        int j = b->where[producer->order];
+        if (j < 0 || j >= count || ops[j] != producer) continue;
+        if (side[j] != BEFORE) ready = false;
+        large |= sums_large(b->f, producer, op) && !read_later(b, ops, count, side, val);
+      }
+    }
+    if (!large || !ready) continue;
+    if (staying == 1) return false;
+    side[i] = BEFORE, staying--;
+  }
+  return true;
+}
+
 static FuseNode *new_node(Build *b, FuseNode *parent, FuseNode ***tail) {
   FuseNode *node = CELL_NEW(b->f->arena, FuseNode);
   node->parent = parent, node->depth = parent->depth + 1, node->var = -1;
@@ -237,36 +296,14 @@ static int outer_loop(const FuseOp *op) {
   return best;
 }
 
-static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode ***tail) {
-  if (count == 0) return;
+/* On which side of a loop of class cls each op goes, from the last to the first. False if the seed itself
+ * cannot be inside. */
+static bool assign_sides(Build *b, FuseOp **ops, int count, int seed, int cls, bool lanes,
+                         Side *side) {
   Fuse *f = b->f;
-  // the seed: the last op with an outer loop, else the last with lanes
-  int seed = -1, loop = -1;
-  bool lanes = false;
-  for (int i = count - 1; i >= 0 && seed < 0; i--)
-    if (ops[i]->outer) seed = i, loop = outer_loop(ops[i]);
-  if (seed < 0) {
-    lanes = true;
-    for (int i = count - 1; i >= 0 && seed < 0; i--)
-      if (ops[i]->lane >= 0) seed = i, loop = ops[i]->lane;
-  }
-  if (seed < 0) {
-    for (int i = 0; i < count; i++) {
-      FuseNode *leaf = new_node(b, parent, tail);
-      leaf->op = ops[i];
-      ops[i]->leaf = leaf;
-    }
-    return;
-  }
-  int cls = fuse_class(f, ops[seed]->loops[loop].cls);
-  int32_t extent = ops[seed]->loops[loop].extent;
-
-  FuseOp **before = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
-         **inside = CELL_NEW_ARRAY(f->arena, FuseOp *, count),
-         **after = CELL_NEW_ARRAY(f->arena, FuseOp *, count);
-  int nb = 0, ni = 0, na = 0;
-  for (int i = 0; i < count; i++) b->where[ops[i]->order] = i;
-  Side *side = CELL_NEW_ARRAY(f->arena, Side, count);
+  int32_t extent = -1;
+  for (int l = 0; l < ops[seed]->loop_count; l++)
+    if (fuse_class(f, ops[seed]->loops[l].cls) == cls) extent = ops[seed]->loops[l].extent;
   for (int i = count - 1; i >= 0; i--) {
     FuseOp *op = ops[i];
     int mine = -1;
@@ -275,7 +312,6 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
               : has_class(f, op, cls, op->outer, &mine);
     if (lanes && member) mine = op->lane;
     if (member && op->loops[mine].extent != extent) member = false;
-    if (i > seed) member = false;
     bool inside_reader = false, early = false;
     int outs = op->kind == FUSE_SCAN ? op->carry_count : 1;
     for (int o = 0; o < outs; o++) {
@@ -293,50 +329,88 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
           early = true;
       }
       // a carry's first value, its scan, the copies of its last value: in that order
-      if (out->pinned) {
-        for (int p = 0; p < out->producer_count; p++) {
-          FuseOp *writer = out->producers[p];
-          if (writer == op || writer->region != b->region || writer->order < op->order) continue;
-          int j = b->where[writer->order];
-          if (j < 0 || j >= count || ops[j] != writer) continue;
-          if (side[j] != AFTER) early = true;
-        }
+      if (!out->pinned) continue;
+      for (int p = 0; p < out->producer_count; p++) {
+        FuseOp *writer = out->producers[p];
+        if (writer == op || writer->region != b->region || writer->order < op->order) continue;
+        int j = b->where[writer->order];
+        if (j < 0 || j >= count || ops[j] != writer) continue;
+        if (side[j] != AFTER) early = true;
       }
     }
-    if (i == seed)
-      side[i] = INSIDE;
-    else if (early)
+    if (early)
       side[i] = BEFORE;
     else if (member)
       side[i] = INSIDE;
     else
       side[i] = inside_reader ? BEFORE : AFTER;
   }
-  for (int i = 0; i < count; i++) {
-    if (side[i] == BEFORE)
-      before[nb++] = ops[i];
-    else if (side[i] == INSIDE)
-      inside[ni++] = ops[i];
-    else
-      after[na++] = ops[i];
-  }
-  for (int i = 0; i < count; i++) b->where[ops[i]->order] = -1;
+  return side[seed] == INSIDE;
+}
 
-  build(b, before, nb, parent, tail);
-  FuseNode *node = new_node(b, parent, tail);
-  node->cls = cls, node->extent = extent, node->kind = lanes ? CELL_LOOP_LANES : CELL_LOOP_SERIAL;
-  for (int i = 0; i < ni; i++) {
-    int mine = -1;
-    if (lanes) {
-      inside[i]->lane = -1;
-    } else {
-      has_class(f, inside[i], cls, inside[i]->outer, &mine);
-      inside[i]->outer &= ~(1u << mine);
-    }
+/* The loop to open for a list of ops, as its class, and the side of each op: seeded by the last op with an
+ * outer loop, or an earlier one if that lets the last join its operands; else by the last with lanes.
+ * -1: no op has a loop left. */
+static int choose_loop(Build *b, FuseOp **ops, int count, bool *lanes, Side *side) {
+  Side *other = CELL_NEW_ARRAY(b->f->arena, Side, count);
+  int chosen = -1;
+  *lanes = false;
+  for (int seed = count - 1; seed >= 0; seed--) {
+    if (!ops[seed]->outer) continue;
+    int cls = fuse_class(b->f, ops[seed]->loops[outer_loop(ops[seed])].cls);
+    if (!assign_sides(b, ops, count, seed, cls, false, other)) continue;
+    bool settled = pull_sums(b, ops, count, other);
+    if (chosen < 0 || settled) memcpy(side, other, (size_t)count * sizeof *side), chosen = cls;
+    if (settled) return chosen;
   }
-  FuseNode **body = &node->child;
-  build(b, inside, ni, node, &body);
-  build(b, after, na, parent, tail);
+  if (chosen >= 0) return chosen;
+  *lanes = true;
+  for (int seed = count - 1; seed >= 0; seed--) {
+    if (ops[seed]->lane < 0) continue;
+    int cls = fuse_class(b->f, ops[seed]->loops[ops[seed]->lane].cls);
+    if (assign_sides(b, ops, count, seed, cls, true, side)) return cls;
+  }
+  return -1;
+}
+
+static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode ***tail) {
+  if (count == 0) return;
+  Fuse *f = b->f;
+  Side *side = CELL_NEW_ARRAY(f->arena, Side, count);
+  bool lanes;
+  for (int i = 0; i < count; i++) b->where[ops[i]->order] = i;
+  int cls = choose_loop(b, ops, count, &lanes, side);
+  for (int i = 0; i < count; i++) b->where[ops[i]->order] = -1;
+  if (cls < 0) {
+    for (int i = 0; i < count; i++) {
+      FuseNode *leaf = new_node(b, parent, tail);
+      leaf->op = ops[i];
+      ops[i]->leaf = leaf;
+    }
+    return;
+  }
+  FuseOp **part[3];
+  int counts[3] = {0, 0, 0};
+  for (int p = 0; p < 3; p++) part[p] = CELL_NEW_ARRAY(f->arena, FuseOp *, count);
+  for (int i = 0; i < count; i++) part[side[i]][counts[side[i]]++] = ops[i];
+
+  build(b, part[BEFORE], counts[BEFORE], parent, tail);
+  if (counts[INSIDE]) {
+    FuseNode *node = new_node(b, parent, tail);
+    node->cls = cls, node->kind = lanes ? CELL_LOOP_LANES : CELL_LOOP_SERIAL;
+    for (int i = 0; i < counts[INSIDE]; i++) {
+      FuseOp *op = part[INSIDE][i];
+      int mine = op->lane;
+      if (lanes)
+        op->lane = -1;
+      else if (has_class(f, op, cls, op->outer, &mine))
+        op->outer &= ~(1u << mine);
+      node->extent = op->loops[mine].extent;
+    }
+    FuseNode **body = &node->child;
+    build(b, part[INSIDE], counts[INSIDE], node, &body);
+  }
+  build(b, part[AFTER], counts[AFTER], parent, tail);
 }
 
 static int number(FuseNode *node, int place) {
