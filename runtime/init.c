@@ -18,30 +18,43 @@ typedef struct {
   uint64_t seed, name;
 } Draws;
 
-// four standard normals of a block, by Box and Muller; `attempt` numbers repeated draws
-static void normal_block(Draws draws, uint32_t block, uint32_t attempt, double out[4]) {
+// four numbers in (0, 1), each the middle of one of 2^32 equal steps
+static void uniform_block(Draws draws, int64_t block, double out[4]) {
   uint32_t words[4];
-  cell_random(draws.seed, CELL_STREAM_INIT | attempt << 8, draws.name, block, words);
-  for (int i = 0; i < 4; i += 2) {
-    // the middle of each of 2^32 steps: never log(0)
-    double radius = sqrt(-2 * log(cell_random_unit(words[i]) + 0x1p-33));
-    double angle = 6.283185307179586 * cell_random_unit(words[i + 1]);
-    out[i] = radius * cos(angle), out[i + 1] = radius * sin(angle);
-  }
+  cell_random(draws.seed, CELL_STREAM_INIT, draws.name, (uint32_t)block, words);
+  for (int i = 0; i < 4; i++) out[i] = cell_random_unit(words[i]) + 0x1p-33;
 }
 
-// normals beyond `limit` are drawn again, each from its own place in the next attempt's block
-static void fill_normal(Draws draws, int64_t count, double scale, double limit, double *out) {
+// the normal number that is greater than a share p of all: Acklam's rational approximations, of a
+// relative error below 1.2e-9
+static double normal_quantile(double p) {
+  static const double a[] = {-3.969683028665376e+01, 2.209460984245205e+02,  -2.759285104469687e+02,
+                             1.383577518672690e+02,  -3.066479806614716e+01, 2.506628277459239e+00};
+  static const double b[] = {-5.447609879822406e+01, 1.615858368580409e+02, -1.556989798598866e+02,
+                             6.680131188771972e+01, -1.328068155288572e+01};
+  static const double c[] = {-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e+00,
+                             -2.549732539343734e+00, 4.374664141464968e+00,  2.938163982698783e+00};
+  static const double d[] = {7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e+00,
+                             3.754408661907416e+00};
+  if (p < 0.02425 || p > 1 - 0.02425) {
+    double q = sqrt(-2 * log(p < 0.5 ? p : 1 - p));
+    double x = (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
+               ((((d[0] * q + d[1]) * q + d[2]) * q + d[3]) * q + 1);
+    return p < 0.5 ? x : -x;
+  }
+  double q = p - 0.5, r = q * q;
+  return (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
+         (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
+}
+
+// the quantile of a uniform number; `cut` is the share of all normal numbers below what is cut off
+static void fill_normal(Draws draws, int64_t count, double scale, double cut, double *out) {
 #pragma omp parallel for schedule(static) if (count > 1 << 14)
   for (int64_t block = 0; block < (count + 3) / 4; block++) {
-    double values[4], again[4];
-    normal_block(draws, (uint32_t)block, 0, values);
+    double u[4];
+    uniform_block(draws, block, u);
     for (int i = 0; i < 4 && 4 * block + i < count; i++) {
-      for (uint32_t attempt = 1; fabs(values[i]) > limit; attempt++) {
-        normal_block(draws, (uint32_t)block, attempt, again);
-        values[i] = again[i];
-      }
-      out[4 * block + i] = scale * values[i];
+      out[4 * block + i] = scale * normal_quantile(cut + (1 - 2 * cut) * u[i]);
     }
   }
 }
@@ -49,11 +62,10 @@ static void fill_normal(Draws draws, int64_t count, double scale, double limit, 
 static void fill_uniform(Draws draws, int64_t count, double scale, double *out) {
 #pragma omp parallel for schedule(static) if (count > 1 << 14)
   for (int64_t block = 0; block < (count + 3) / 4; block++) {
-    uint32_t words[4];
-    cell_random(draws.seed, CELL_STREAM_INIT, draws.name, (uint32_t)block, words);
-    for (int i = 0; i < 4 && 4 * block + i < count; i++) {
-      out[4 * block + i] = scale * (2 * (cell_random_unit(words[i]) + 0x1p-33) - 1);
-    }
+    double u[4];
+    uniform_block(draws, block, u);
+    for (int i = 0; i < 4 && 4 * block + i < count; i++)
+      out[4 * block + i] = scale * (2 * u[i] - 1);
   }
 }
 
@@ -84,7 +96,7 @@ static void fill_orthogonal(Draws draws, int64_t first, int64_t rest, double gai
   bool tall = first > rest;
   int64_t count = tall ? rest : first, width = tall ? first : rest;
   double *rows = cell_malloc((size_t)(first * rest) * sizeof(double));
-  fill_normal(draws, first * rest, 1, INFINITY, rows);
+  fill_normal(draws, first * rest, 1, 0, rows);
   orthonormalise(rows, count, width);
   for (int64_t r = 0; r < count; r++) {
     for (int64_t i = 0; i < width; i++) {
@@ -108,11 +120,12 @@ void cell_init_param(const CellParam *param, uint64_t seed, bool shared, double 
     for (int64_t i = 0; i < count; i++) out[i] = param->init == CELL_INIT_ONES;
     break;
   case CELL_INIT_LECUN:
-    fill_normal(draws, count, sqrt(1.0 / (double)fan_in) / cut_deviation, 2, out);
+    // the share of normal numbers below -2
+    fill_normal(draws, count, sqrt(1.0 / (double)fan_in) / cut_deviation, erfc(sqrt(2)) / 2, out);
     break;
   case CELL_INIT_TORCH: fill_uniform(draws, count, 1 / sqrt((double)fan_in), out); break;
   case CELL_INIT_ORTHOGONAL: fill_orthogonal(draws, first, fan_in, param->init_arg, out); break;
-  case CELL_INIT_NORMAL: fill_normal(draws, count, param->init_arg, INFINITY, out); break;
+  case CELL_INIT_NORMAL: fill_normal(draws, count, param->init_arg, 0, out); break;
   case CELL_INIT_UNIFORM: fill_uniform(draws, count, param->init_arg, out); break;
   }
 }
