@@ -304,6 +304,53 @@ void cell_ll_fold(CellBuild *g, CellReduce reduce, int n, const LLVMValueRef *ve
   }
 }
 
+// ---- transposition ----
+
+// 4 vectors -> 4: within run h of 4 lanes, result j holds lane 4 h + j of each
+void cell_ll_transpose4(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out) {
+  static const int first[2][4] = {{0, 1, 0, 1}, {2, 3, 2, 3}};
+  int lanes = lanes_of(rows[0]), interleave[2][64], join[2][64];
+  for (int half = 0; half < 2; half++)
+    for (int i = 0; i < lanes; i++) {
+      int run = i / 4 * 4, at = i % 4;
+      interleave[half][i] = run + 2 * half + at / 2 + (at % 2 ? lanes : 0);
+      join[half][i] = run + first[half][at] + (at >= 2 ? lanes : 0);
+    }
+  for (int half = 0; half < 2; half++) {
+    LLVMValueRef a = shuffle(g, rows[0], rows[1], interleave[half], lanes);
+    LLVMValueRef b = shuffle(g, rows[2], rows[3], interleave[half], lanes);
+    for (int j = 0; j < 2; j++) out[2 * half + j] = shuffle(g, a, b, join[j], lanes);
+  }
+}
+
+// run `h` of 4 lanes, the first `count` of it
+LLVMValueRef cell_ll_run(CellBuild *g, LLVMValueRef v, int h, int count) {
+  int picks[4] = {4 * h, 4 * h + 1, 4 * h + 2, 4 * h + 3};
+  return shuffle(g, v, LLVMGetPoison(LLVMTypeOf(v)), picks, count);
+}
+
+// lanes x lanes
+void cell_ll_transpose(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out) {
+  int lanes = lanes_of(rows[0]), runs = lanes / 4, picks[64];
+  LLVMValueRef part[16][4];
+  for (int q = 0; q < runs; q++) cell_ll_transpose4(g, &rows[4 * q], part[q]);
+  for (int j = 0; j < 4; j++)
+    for (int h = 0; h < runs; h++) {
+      // run h of each part, side by side: pairs of parts, then pairs of pairs
+      LLVMValueRef v[16];
+      for (int q = 0; q < runs; q += 2) {
+        for (int i = 0; i < 8; i++) picks[i] = 4 * h + i % 4 + (i >= 4 ? lanes : 0);
+        v[q / 2] = shuffle(g, part[q][j], part[q + 1][j], picks, 8);
+      }
+      for (int n = runs / 2, width = 8; n > 1; n /= 2, width *= 2)
+        for (int q = 0; q < n; q += 2) {
+          for (int i = 0; i < 2 * width; i++) picks[i] = i;
+          v[q / 2] = shuffle(g, v[q], v[q + 1], picks, 2 * width);
+        }
+      out[4 * h + j] = v[0];
+    }
+}
+
 // ---- functions ----
 
 LLVMValueRef cell_ll_function(CellBuild *g, const char *name, LLVMTypeRef type, CellPlace *saved) {

@@ -95,6 +95,13 @@ void cell_ll_fold(CellBuild *g, CellReduce reduce, int n, const LLVMValueRef *ve
 LLVMValueRef cell_ll_fold4(CellBuild *g, CellReduce reduce, const LLVMValueRef *vectors);
 LLVMValueRef cell_ll_combine(CellBuild *g, CellReduce reduce, LLVMValueRef a, LLVMValueRef b);
 
+/* 4 vectors -> 4: within run h of 4 lanes, result j holds lane 4 h + j of each. */
+void cell_ll_transpose4(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out);
+/* The first `count` lanes of run h of 4. */
+LLVMValueRef cell_ll_run(CellBuild *g, LLVMValueRef v, int h, int count);
+/* As many vectors as lanes, 8 or more. */
+void cell_ll_transpose(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out);
+
 /* A function of its own, of this module alone; the builder is left in it. */
 typedef struct {
   LLVMValueRef function;

@@ -123,6 +123,27 @@ static void choose_tile(Contract *c) {
     }
 }
 
+// stores `count` <= 4 rows of a tile where the rows are contiguous in out, lane by lane
+static void store_turned(Contract *c, const LLVMValueRef *rows, int count, LLVMValueRef out,
+                         LLVMValueRef lanes_left, LLVMValueRef from_out) {
+  CellBuild *g = c->g;
+  LLVMValueRef turned[4];
+  LLVMTypeRef type = cell_ll_vector(g, g->f32, count);
+  cell_ll_transpose4(g, rows, turned);
+  for (int lane = 0; lane < g->lanes; lane++) {
+    CellIf there;
+    if (lanes_left && lane > 0)
+      cell_ll_if_begin(g, &there,
+                       LLVMBuildICmp(g->b, LLVMIntSGT, lanes_left, cell_ll_i64(g, lane), ""));
+    LLVMValueRef at = cell_ll_at(g, out, cell_ll_i64(g, lane * c->out.ks));
+    LLVMValueRef x = cell_ll_run(g, turned[lane % 4], lane / 4, count);
+    if (count == 1) x = LLVMBuildExtractElement(g->b, x, LLVMConstInt(g->i32, 0, false), "");
+    LLVMValueRef old = cell_ll_load(g, type, at), sum = LLVMBuildFAdd(g->b, old, x, "");
+    cell_ll_store(g, LLVMBuildSelect(g->b, from_out, sum, x, ""), at);
+    if (lanes_left && lane > 0) cell_ll_if_end(g, &there);
+  }
+}
+
 // void tile(a, b, out, k, rows left, columns left, start from out)
 static LLVMValueRef outer_kernel(Contract *c, bool short_rows, bool short_columns) {
   LLVMValueRef *cached = &c->kernels[short_rows][short_columns];
@@ -217,6 +238,17 @@ static LLVMValueRef outer_kernel(Contract *c, bool short_rows, bool short_column
         LLVMValueRef p = cell_ll_at(g, out_row[r], out_column[v]);
         cell_ll_masked_store(g, LLVMBuildLoad2(g->b, g->vf, acc[r][v], ""), p, masks[v]);
       }
+  } else if (c->out.rs == 1 && lanes >= 4 && !short_rows) {
+    for (int v = 0; v < columns; v++)
+      for (int r = 0; r < rows; r += 4) {
+        LLVMValueRef sums[4];
+        for (int i = 0; i < 4; i++)
+          sums[i] =
+              r + i < rows ? LLVMBuildLoad2(g->b, g->vf, acc[r + i][v], "") : LLVMGetPoison(g->vf);
+        store_turned(c, sums, rows - r < 4 ? rows - r : 4, cell_ll_at(g, out_row[r], out_column[v]),
+                     short_columns ? cell_ll_sub(g, columns_left, cell_ll_i64(g, v * lanes)) : NULL,
+                     from_out);
+      }
   } else {
     // through memory, one by one; rows that are repeated must not be added twice
     LLVMValueRef line = cell_ll_alloca(g, LLVMArrayType2(g->vf, MAX_COLUMNS));
@@ -258,6 +290,39 @@ static LLVMValueRef gather_b(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMVa
   return all;
 }
 
+// columns [n, n + width) of b, contiguous along k, -> one panel: squares of lanes x lanes, then what is
+// left of k one by one
+static void pack_turned(Contract *c, LLVMValueRef to, LLVMValueRef n, LLVMValueRef end,
+                        LLVMValueRef k0, LLVMValueRef kc) {
+  CellBuild *g = c->g;
+  int64_t width = (int64_t)c->columns * g->lanes;
+  LLVMValueRef last = cell_ll_sub(g, end, cell_ll_i64(g, 1)), zero = cell_ll_i64(g, 0);
+  LLVMValueRef whole = LLVMBuildAnd(g->b, kc, cell_ll_i64(g, ~((int64_t)g->lanes - 1)), "");
+  CellFor v, k;
+  cell_ll_for_begin(g, &v, zero, cell_ll_i64(g, width), g->lanes, true);
+  LLVMValueRef row[64], square[64], turned[64];
+  for (int i = 0; i < g->lanes; i++) {
+    LLVMValueRef at = cell_ll_add(g, cell_ll_add(g, n, v.i), cell_ll_i64(g, i));
+    row[i] = element(c, &c->b, cell_ll_min(g, at, last), k0);
+  }
+  for (int part = 0; part < 2; part++) {
+    cell_ll_for_begin(g, &k, part == 0 ? zero : whole, part == 0 ? whole : kc,
+                      part == 0 ? g->lanes : 1, false);
+    LLVMValueRef line = cell_ll_at(g, to, cell_ll_add(g, cell_ll_mul(g, k.i, width), v.i));
+    for (int i = 0; i < g->lanes; i++) {
+      square[i] = cell_ll_load(g, part == 0 ? g->vf : g->f32, cell_ll_at(g, row[i], k.i));
+      if (part == 1) cell_ll_store(g, square[i], cell_ll_at(g, line, cell_ll_i64(g, i)));
+    }
+    if (part == 0) {
+      cell_ll_transpose(g, square, turned);
+      for (int i = 0; i < g->lanes; i++)
+        cell_ll_store(g, turned[i], cell_ll_at(g, line, cell_ll_i64(g, i * width)));
+    }
+    cell_ll_for_end(g, &k);
+  }
+  cell_ll_for_end(g, &v);
+}
+
 // b[n0 .. n0 + columns, k0 .. k0 + kc] -> panels
 static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValueRef k0,
                    LLVMValueRef kc) {
@@ -268,23 +333,26 @@ static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValue
   cell_ll_for_begin(g, &panel, zero, columns, width, false);
   LLVMValueRef to = cell_ll_at(g, c->b_panel, cell_ll_mul(g, panel.i, c->block_k));
   LLVMValueRef n = cell_ll_add(g, n0, panel.i);
-  cell_ll_for_begin(g, &k, zero, kc, 1, false);
-  LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, width));
-  LLVMValueRef from = cell_ll_add(g, k0, k.i);
-  for (int v = 0; v < c->columns; v++) {
-    // vectors wholly beyond the end are never read; the panel's lanes beyond it hold anything
-    // finite
-    LLVMValueRef at = cell_ll_add(g, n, cell_ll_i64(g, v * g->lanes)), x;
-    if (c->b.rs == 1 && g->lanes > 1) {
-      bool fits = c->n_fixed && c->n_most % width == 0;
-      LLVMValueRef mask = fits ? NULL : cell_ll_mask(g, g->lanes, cell_ll_sub(g, end, at));
-      x = cell_ll_masked_load(g, g->vf, element(c, &c->b, at, from), mask);
-    } else {
-      x = gather_b(c, at, from, end);
+  if (c->b.ks == 1 && c->b.rs != 1 && g->lanes >= 8) {
+    pack_turned(c, to, n, end, k0, kc);
+  } else {
+    cell_ll_for_begin(g, &k, zero, kc, 1, false);
+    LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, width));
+    LLVMValueRef from = cell_ll_add(g, k0, k.i);
+    for (int v = 0; v < c->columns; v++) {
+      // lanes beyond the end hold anything finite
+      LLVMValueRef at = cell_ll_add(g, n, cell_ll_i64(g, v * g->lanes)), x;
+      if (c->b.rs == 1 && g->lanes > 1) {
+        bool fits = c->n_fixed && c->n_most % width == 0;
+        LLVMValueRef mask = fits ? NULL : cell_ll_mask(g, g->lanes, cell_ll_sub(g, end, at));
+        x = cell_ll_masked_load(g, g->vf, element(c, &c->b, at, from), mask);
+      } else {
+        x = gather_b(c, at, from, end);
+      }
+      cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, v * g->lanes)));
     }
-    cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, v * g->lanes)));
+    cell_ll_for_end(g, &k);
   }
-  cell_ll_for_end(g, &k);
   cell_ll_for_end(g, &panel);
 }
 
@@ -606,10 +674,11 @@ void cell_ll_contract(CellBuild *g, const CellContract *in) {
   } else if (by_m) {
     swap_roles(&c);
     outer(&c);
-  } else if (both) {
+  } else if (both && (c.m_most < g->lanes || c.n_most < g->lanes)) {
     dot(&c);
   } else {
-    if (c.out.ks != 1 && c.out.rs == 1) swap_roles(&c);
+    // the operand that is read more often is copied into panels
+    if (both ? c.n_most > 2 * c.m_most : c.out.ks != 1 && c.out.rs == 1) swap_roles(&c);
     outer(&c);
   }
   cell_ll_return(g, &saved);
