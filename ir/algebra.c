@@ -143,9 +143,9 @@ static void push_seen(Round *r, CellValue v) {
   CELL_PUSH(r->to->arena, r->seen, r->seen_count, r->seen_capacity, v);
 }
 
-/* arithmetic of what v needs and does not stand yet; `mark` makes it stand */
-static double new_cost(Round *r, CellValue v, bool mark) {
-  bool *standing = stands(r);
+/* arithmetic of what v needs and does not stand yet; `mark` makes it stand. There is room for all
+ * nodes in `standing` */
+static double new_cost(Round *r, bool *standing, CellValue v, bool mark) {
   double total = 0;
   int first = r->seen_count;
   if (!standing[v]) push_seen(r, v);
@@ -181,7 +181,7 @@ static CellValue try_rule(Round *r, const CellRule *rule, CellValue v, CellValue
   }
   bool plain_stood = standing[plain];
   standing[plain] = false;
-  double after = new_cost(r, made, false);
+  double after = new_cost(r, standing, made, false);
   for (int i = 0; i < m.inside_count; i++) standing[r->map[m.inside[i]]] = was[i];
   standing[plain] = plain_stood;
   return after < before * (1 - 1e-9) ? made : CELL_NONE;
@@ -211,7 +211,7 @@ static CellValue rewrite_node(Round *r, CellValue v) {
     r->applied++;
   }
   r->to->span = span;
-  new_cost(r, made, true);
+  new_cost(r, stands(r), made, true);
   return made;
 }
 
