@@ -146,7 +146,7 @@ static void check_elementwise(CellOp op) {
     CellGraph *g = new_graph(arena);
     CellValue args[3] = {0};
     static const char *const names[] = {"a", "b", "c"};
-    for (int k = 0, rest = which; k < arity; k++, rest /= n)
+    for (int k = 0, rest = which; k < 3 && k < arity; k++, rest /= n)
       args[k] = in(g, names[k], kinds[rest % n].axes, kinds[rest % n].rank, 2, 3);
     CellValue v = arity == 1   ? cell_op1(g, op, args[0])
                   : arity == 2 ? cell_op2(g, op, args[0], args[1])
