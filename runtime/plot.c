@@ -170,7 +170,7 @@ static void write_script(CellText *script, const CellPlotOptions *o, const char 
     cell_text_printf(script, "set terminal dumb size %d,%d noenhanced", columns, rows);
   }
   cell_text_printf(script,
-                   "\nset key top left\nset xlabel \"steps\"\n"
+                   "\nset key below\nset xlabel \"steps\"\n"
                    "set ylabel \"return over %d episodes\"%s\nset format x \"%%.1s%%c\"\n"
                    "set style fill transparent solid 0.2 noborder\ndata = ",
                    o->window, o->figure ? "" : " norotate offset 0,0");

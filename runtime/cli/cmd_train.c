@@ -3,6 +3,7 @@
 #include "runtime/cli/network_args.h"
 #include "runtime/files.h"
 #include "runtime/json.h"
+#include "runtime/plot.h"
 #include "runtime/progress.h"
 #include "runtime/random.h"
 #include "runtime/training.h"
@@ -171,6 +172,15 @@ static bool save(void *context, const char *path, const char *const *metadata, b
   return cell_network_save(context, path, metadata, finite, diag);
 }
 
+/* what a run came to, as text, if gnuplot is there to draw it */
+static void show_curve(const char *folder) {
+  CellDiag *diag = cell_diag_create();
+  CellPlotOptions options = {.out = stderr, .columns = 79, .rows = 20, .window = 100};
+  bool missing;
+  cell_plot_runs(&folder, 1, &options, &missing, diag);
+  cell_diag_destroy(diag);
+}
+
 static int exit_code(CellRunEnd end) {
   switch (end) {
   case CELL_RUN_FINISHED: return CELL_EXIT_OK;
@@ -230,6 +240,7 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
   CellRunEnd end = cell_training_run(&options, diag);
   code = exit_code(end);
   if (!o->quiet && end != CELL_RUN_FAILED) {
+    if (!o->no_progress) show_curve(cell_run_folder_path(folder));
     fprintf(stderr, "%s after %lld steps and %lld episodes, return %.3f (%d)\n",
             cell_run_end_name(end), (long long)trainer->step, (long long)trainer->episodes,
             cell_trainer_return(trainer), (int)(trainer->episodes < 100 ? trainer->episodes : 100));
@@ -254,7 +265,8 @@ int cell_cmd_train(int argc, const char **argv) {
       {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments stepped at once (1)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of an update (all cores)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
-      {"no-progress", 0, POPT_ARG_NONE, &o.no_progress, 0, "draw no progress line", NULL},
+      {"no-progress", 0, POPT_ARG_NONE, &o.no_progress, 0,
+       "draw neither a progress line nor, at the end, a curve", NULL},
       {"quiet", 'q', POPT_ARG_NONE, &o.quiet, 0, "say nothing but errors and the folder", NULL},
       POPT_TABLEEND};
   const CellCommand command = {

@@ -98,6 +98,14 @@ static void test_info(void **state) {
   expect("info " TINY "--obs 24 --actions 64:bits --no-measure", 0, "64 actions");
 }
 
+static void test_divergence(void **state) {
+  (void)state;
+  expect("train '" CELLC_SOURCE_DIR
+         "/examples/dqn_dense.cell' --env minatar/breakout --backend interp --steps 500 --quiet "
+         "--set train.batch=2 --set train.warmup=20 --set 'train.optimizer=sgd(lr = 1e6)'",
+         4, "the last good parameters, of step 0, are in runs/dqn");
+}
+
 // ---- signals ----
 
 static void sleep_a_little(void) {
@@ -167,9 +175,8 @@ static int remove_root(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_usage),
-      cmocka_unit_test(test_a_run_and_what_can_be_done_with_it),
-      cmocka_unit_test(test_info),
+      cmocka_unit_test(test_usage),   cmocka_unit_test(test_a_run_and_what_can_be_done_with_it),
+      cmocka_unit_test(test_info),    cmocka_unit_test(test_divergence),
       cmocka_unit_test(test_signals),
   };
   return cmocka_run_group_tests(tests, make_root, remove_root);
