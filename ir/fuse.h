@@ -136,6 +136,7 @@ struct FuseRegion {
   FuseRegion *parent;
   FuseOp *scan; /* whose body this is */
   FuseVal **vals;
+  FuseVal **floats; /* bits that products read, expanded */
   FuseOp **ops;
   int op_count, op_capacity;
   FuseOp **after; /* a body's copies of its results into the carries */

@@ -487,6 +487,22 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
   return false;
 }
 
+/* The operand of a product as floats: bits are expanded once, by a copy that all products share. */
+static FuseAccess float_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
+                                const int *dims) {
+  FuseAccess x = contract_operand(f, r, v, axis, dims);
+  if (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS) return x;
+  if (!r->floats[v]) {
+    r->floats[v] = node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
+    fuse_copy_op(f, r, v, r->floats[v]);
+  }
+  FuseVal *own = r->vals[v];
+  r->vals[v] = r->floats[v];
+  x = contract_operand(f, r, v, axis, dims);
+  r->vals[v] = own;
+  return x;
+}
+
 /* operand pieces along the loop `loop`: the operands of a concat, or the whole */
 typedef struct {
   FuseAccess access;
@@ -499,7 +515,7 @@ static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const in
   bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room &&
                dims[n->dim] == loop && loop >= 0;
   if (!along) {
-    out[0].access = contract_operand(f, r, v, axis, dims);
+    out[0].access = float_operand(f, r, v, axis, dims);
     out[0].begin = 0, out[0].extent = -1;
     return 1;
   }
@@ -507,7 +523,7 @@ static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const in
   int32_t at = 0;
   for (int i = 0; i < n->arg_count; i++) {
     const CellNode *a = cell_node(r->g, n->args[i]);
-    out[count].access = contract_operand(f, r, n->args[i], axis, dims);
+    out[count].access = float_operand(f, r, n->args[i], axis, dims);
     out[count].begin = at, out[count].extent = a->shape[n->dim];
     at += a->shape[n->dim];
     count++;
@@ -735,5 +751,6 @@ FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp 
   FuseRegion *r = CELL_NEW(f->arena, FuseRegion);
   r->g = g, r->parent = parent, r->scan = scan;
   r->vals = CELL_NEW_ARRAY(f->arena, FuseVal *, g->node_count);
+  r->floats = CELL_NEW_ARRAY(f->arena, FuseVal *, g->node_count);
   return r;
 }

@@ -2,7 +2,6 @@
  *
  *   sink     a reshape, slice or transpose of an elementwise op becomes the op of the views, until views
  *            stand only on values that are stored:   reshape(add(a, b)) -> add(reshape a, reshape b)
- *   bits     a contract reads floats:                contract(W, bits) -> contract(W, float(bits))
  *   flat     elementwise work on whole parameters runs over one long loop, whatever their shape:
  *            mul(a[3,4], b[3,4]) -> reshape(mul(reshape a [12], reshape b [12]) [3,4])
  *
@@ -39,24 +38,6 @@ static CellValue sink(CellGraph *to, const CellGraph *from, CellValue v, const C
   if (count == 1) return cell_op1(to, op, moved[0]);
   if (count == 2) return cell_op2(to, op, moved[0], moved[1]);
   return cell_op3(to, op, moved[0], moved[1], moved[2]);
-}
-
-static CellValue floats(CellGraph *to, CellValue v) {
-  return cell_node(to, v)->dtype == CELL_BITS ? cell_op1(to, CELL_OP_FLOAT, v) : v;
-}
-
-static CellValue expand_bits(CellGraph *to, const CellGraph *from, CellValue v,
-                             const CellValue *args, void *context) {
-  (void)context;
-  const CellNode *n = cell_node(from, v);
-  if (n->op != CELL_OP_CONTRACT && n->op != CELL_OP_CONCAT) return CELL_NONE;
-  CellValue *floated = CELL_NEW_ARRAY(to->arena, CellValue, n->arg_count);
-  bool any = false;
-  for (int i = 0; i < n->arg_count; i++) {
-    floated[i] = floats(to, args[i]);
-    any |= floated[i] != args[i];
-  }
-  return any ? cell_rebuild(to, n, floated) : CELL_NONE;
 }
 
 static CellValue flat(CellGraph *g, CellValue v) {
@@ -109,6 +90,5 @@ CellGraph *fuse_prepare(const CellGraph *g) {
     progress = false;
     now = cell_rewrite(now, sink, &progress);
   }
-  now = cell_rewrite(now, expand_bits, NULL);
   return cell_rewrite(now, flatten, NULL);
 }
