@@ -146,16 +146,23 @@ const char *cell_describe(const CellContext *c, CellDatum d) {
 /* ---- limits ---- */
 
 bool cell_size_ok(const CellContext *c, CellSpan span, int rank, const int32_t *shape) {
+  CellElab *elab = c->elab;
   int64_t entries = 1;
   for (int i = 0; i < rank; i++) {
     entries *= shape[i];
-    if (entries > CELL_MAX_SAMPLE) {
-      CellRecord *r = cell_complain(c, "E0308", span, "a value of shape %s is too large",
-                                    cell_shape_text(c->elab->arena, rank, shape));
-      cell_help(c->elab->diag, r, "a value of one sample may have %lld entries",
+    if (entries <= elab->largest) continue;
+    CellRecord *r = cell_complain(c, "E0308", span, "a value of shape %s is too large",
+                                  cell_shape_text(elab->arena, rank, shape));
+    if (elab->largest == CELL_MAX_SAMPLE)
+      cell_help(elab->diag, r, "a value of one sample may have %lld entries",
                 (long long)CELL_MAX_SAMPLE);
-      return false;
-    }
+    else
+      cell_help(elab->diag, r,
+                "with batch %d, %d actions and context %d a value of one sample may have %lld "
+                "entries",
+                (int)elab->spec->train.batch, (int)elab->shapes->actions,
+                (int)elab->spec->train.context, (long long)elab->largest);
+    return false;
   }
   return true;
 }

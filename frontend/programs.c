@@ -492,16 +492,20 @@ static void take_results(CellElab *elab) {
       spec->cells[spec->cell_count++] = elab->cells[i].name;
 }
 
-/* axes and a value of one sample together stay far below what an index can count */
-static bool extents_ok(CellElab *elab) {
+/* what a value of one sample may have, so that with all axes it stays far below what an index can
+ * count; false where not even the observations fit */
+static bool find_largest(CellElab *elab, int32_t act_batch) {
   const CellTrain *train = &elab->spec->train;
-  double all = (double)train->batch * elab->shapes->actions * (train->context + 1);
-  if (all <= (double)((int64_t)1 << 39) / 65536) return true;
+  int32_t batch = train->batch > act_batch ? train->batch : act_batch;
+  /* nothing varies over the actions and the context at once */
+  int64_t times =
+      train->context >= elab->shapes->actions ? train->context + 1 : elab->shapes->actions;
+  elab->largest = CELL_MAX_ALL / (batch * times);
+  if (elab->largest > CELL_MAX_SAMPLE) elab->largest = CELL_MAX_SAMPLE;
   CellContext c = cell_home_context(elab, CELL_IN_SETTING);
-  cell_complain(&c, "E0308", CELL_NOWHERE,
-                "batch %d with %d actions and context %d is more than can be compiled",
-                (int)train->batch, (int)elab->shapes->actions, (int)train->context);
-  return false;
+  CellSpan span = elab->spec->train_item ? elab->spec->train_item->word : CELL_NOWHERE;
+  return cell_size_ok(&c, span, elab->shapes->obs_rank, elab->shapes->obs_shape) &&
+         cell_size_ok(&c, span, 1, &elab->shapes->actions);
 }
 
 /* the action's code: train.action, else the environment's, else one-hot */
@@ -541,7 +545,7 @@ CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes,
     cell_not_supported(&c, "E0909", CELL_NOWHERE, "continuous actions");
     return NULL;
   }
-  if (!extents_ok(elab)) return NULL;
+  if (!find_largest(elab, options->act_batch)) return NULL;
   bool ok = cell_place_stack(elab);
   cell_check_overrides(elab);
   ok = cell_check_rules(elab) && ok;

@@ -26,7 +26,8 @@ typedef struct CellFrame CellFrame;
 
 /* ---- limits (language.md section 9) ---- */
 
-#define CELL_MAX_SAMPLE ((int64_t)1 << 24)     /* entries of a value of one sample */
+#define CELL_MAX_SAMPLE ((int64_t)1 << 24)     /* entries of a value of one sample ... */
+#define CELL_MAX_ALL ((int64_t)1 << 39)        /* ... times batch and actions or context */
 #define CELL_MAX_PARAMETER ((int64_t)1 << 28)  /* entries of one parameter */
 #define CELL_MAX_PARAMETERS ((int64_t)1 << 31) /* entries of all */
 #define CELL_MAX_VALUES 1000000                /* values of one program */
@@ -252,6 +253,7 @@ struct CellElab {
   bool muted;         /* shapes are being looked for: errors come later */
   bool failed;        /* an error since this was last cleared, muted ones too */
   bool loose;         /* prev may be of unknown shape; weights that depend on it are left out */
+  int64_t largest;    /* entries that a value of one sample may have */
   int64_t work;       /* expressions evaluated */
   int64_t parameters; /* entries of all parameters */
   CellRecord scratch;
