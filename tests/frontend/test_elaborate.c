@@ -695,6 +695,27 @@ static void test_examples(void **state) {
   closedir(dir);
 }
 
+/* the first example of docs/language.md builds, and its table has every setting with its default */
+static void test_docs(void **state) {
+  (void)state;
+  char *text = read_file(CELLC_SOURCE_DIR "/docs/language.md");
+  assert_non_null(text);
+  char *from = strstr(text, "```\n") + 4;
+  char *example = strndup(from, (size_t)(strstr(from, "```") - from));
+  Build b = build(example);
+  const CellResolved *list;
+  int count = cell_spec_settings(b.spec, &list);
+  for (int i = 0; i < count; i++) {
+    if (strncmp(list[i].path, "train.", 6) != 0) continue;
+    char row[64];
+    snprintf(row, sizeof row, "\n| `%s` |", list[i].path + 6);
+    if (!strstr(text, row)) fail_msg("docs/language.md has no row for %s", list[i].path);
+  }
+  done(&b);
+  free(example);
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_messages),   cmocka_unit_test(test_parameters),
@@ -702,6 +723,6 @@ int main(void) {
       cmocka_unit_test(test_blocks),     cmocka_unit_test(test_carries),
       cmocka_unit_test(test_settings),   cmocka_unit_test(test_values),
       cmocka_unit_test(test_rule_views), cmocka_unit_test(test_policies),
-      cmocka_unit_test(test_examples)};
+      cmocka_unit_test(test_examples),   cmocka_unit_test(test_docs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
