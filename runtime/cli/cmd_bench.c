@@ -45,8 +45,8 @@ static Launch *sort_launches(const CellNetwork *n, const char *program, const Ce
 }
 
 typedef struct {
-  double open_seconds, sgemm;
-  int64_t peak;
+  double open_seconds, init_seconds, sgemm;
+  int64_t open_peak, peak; /* after opening, when no tensor was touched; in all */
   CellTiming timing;
   Launch *launches;
 } Figures;
@@ -64,17 +64,18 @@ static void print_json(const Options *o, const char *program, const CellNetwork 
                                     counts.vector_ops, "bytes", counts.bytes));
   }
   json_t *document = json_pack(
-      "{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:I, s:I, s:i, s:o}", "schema", "cellc.bench.1",
-      "program", program, "network", cell_spec_name(n->spec), "seconds", timing_json(&f->timing),
-      "open_seconds", f->open_seconds, "sgemm_flops", f->sgemm, "gflop_equivalents",
-      f->sgemm * f->timing.median / 1e9, "peak_bytes", (json_int_t)f->peak, "arena_bytes",
+      "{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:i, s:o}", "schema",
+      "cellc.bench.1", "program", program, "network", cell_spec_name(n->spec), "seconds",
+      timing_json(&f->timing), "open_seconds", f->open_seconds, "init_seconds", f->init_seconds,
+      "sgemm_flops", f->sgemm, "gflop_equivalents", f->sgemm * f->timing.median / 1e9,
+      "open_peak_bytes", (json_int_t)f->open_peak, "peak_bytes", (json_int_t)f->peak, "arena_bytes",
       (json_int_t)(n->plan ? n->plan->arena_bytes : 0), "threads", o->network.engine.threads,
       "launches", launches);
   cell_json_print(document, stdout);
 }
 
 static void print_text(const char *program, const CellNetwork *n, const Figures *f) {
-  char arena[16], peak[16];
+  char arena[16], peak[16], open_peak[16];
   const CellTiming *t = &f->timing;
   cell_format_count((double)(n->plan ? n->plan->arena_bytes : 0), arena);
   cell_format_count((double)f->peak, peak);
@@ -86,7 +87,10 @@ static void print_text(const char *program, const CellNetwork *n, const Figures 
   } else {
     printf("sgemm: no OpenBLAS here (on Debian: apt-get install libopenblas0)\n");
   }
-  printf("from text to engine %.3f s; arena %sB, peak memory %sB\n", f->open_seconds, arena, peak);
+  cell_format_count((double)f->open_peak, open_peak);
+  printf("from text to engine %.3f s, parameters %.3f s\n", f->open_seconds, f->init_seconds);
+  printf("arena %sB, peak memory %sB, %sB of it before tensors were used\n", arena, peak,
+         open_peak);
   double sum = 0;
   for (int i = 0; i < t->launch_count; i++) sum += f->launches[i].seconds;
   if (t->launch_count > 0) {
@@ -108,7 +112,10 @@ static bool bench_program(const CellCli *cli, Options *o, const char *program, C
   CellNetwork *n = cell_network_open(&o->network, diag);
   if (!n) return false;
   f.open_seconds = cell_now() - before;
+  f.open_peak = cell_bench_peak_bytes();
+  before = cell_now();
   cell_network_init(n, 0, cell_spec_train(n->spec)->init_shared);
+  f.init_seconds = cell_now() - before;
   double density = o->env ? o->env->observation.density : o->density;
   cell_bench_fill(n, density, 0);
   CellTimingOptions timing = {
