@@ -107,7 +107,7 @@ static int one_program(uint64_t seed, bool loud) {
   cell_text_free(&problems);
   CellBackend backends[] = {CELL_BACKEND_INTERP_KERNELS, CELL_BACKEND_CPU};
   CellEngineOptions engine_options = {.threads = 2, .cache_dir = "", .check_guards = true};
-  for (int b = 0; b < 1 && !bad; b++) {
+  for (int b = 0; b < 2 && !bad; b++) {
     if (b == 1 && getenv("CELLC_NO_LLVM")) break;
     CellEngine *engine = cell_engine_create(m, plan, backends[b], &engine_options, diag);
     if (!engine) {
