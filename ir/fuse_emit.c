@@ -848,7 +848,7 @@ static void scratch_layout(Emit *e, FuseVal *val, FuseOp *p, FuseNode *at, int f
   new_scratch(e, val, stride, first, last);
 }
 
-static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
+static void place_value(Emit *e, FuseVal *val, FuseRegion *region) {
   if (val->place == FUSE_SCRATCH) return;
   FuseOp *p = val->producers[0];
   for (int i = 0; i < val->producer_count; i++)
@@ -867,8 +867,8 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
                    p->kind != FUSE_SCAN;
   int first = top_child(p->leaf)->place, last = first;
   FuseNode *body = at;
-  for (int i = 1; i < val->producer_count; i++)
-    if (val->producers[i]->region == region && val->producers[i]->leaf) {
+  for (int i = 0; i < val->producer_count; i++)
+    if (val->producers[i]->region == region && val->producers[i]->leaf && val->producers[i] != p) {
       at = common(at, val->producers[i]->leaf->parent);
       int place = top_child(val->producers[i]->leaf)->place;
       if (place < first) first = place;
@@ -878,7 +878,6 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
     FuseOp *inner = val->consumers[i], *reader = lift_to(inner, region);
     // a body's copies into its carries come after everything
     if (!reader || !reader->leaf) {
-      at = common(at, region->scan ? at : at);
       registers = false;
       while (at->parent) at = at->parent;
       last = INT32_MAX;
@@ -902,8 +901,6 @@ static void place_value(Emit *e, FuseVal *val, FuseRegion *region, int depth) {
       return;
     }
   }
-  // inside a scan a value lives as long as the scan's statement
-  (void)depth;
   scratch_layout(e, val, p, at, first, last);
 }
 
@@ -913,7 +910,7 @@ static void emit_region(Emit *e, FuseOp **ops, int count) {
   FuseRegion *region = count ? ops[0]->region : NULL;
   for (int i = 0; i < count; i++) {
     if (ops[i]->kind == FUSE_SCAN || ops[i]->out->pinned) continue;
-    place_value(e, ops[i]->out, region, 0);
+    place_value(e, ops[i]->out, region);
   }
   if (region && region->scan) {
     // scratch of a body is not shared by lifetime with what lives around the scan
