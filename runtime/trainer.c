@@ -71,11 +71,15 @@ static uint32_t environment_seed(const CellTrainerOptions *o, int env) {
   return words[0];
 }
 
-static void begin_episode(CellTrainer *t, int env) {
-  const CellEnvKind *kind = t->options.env;
+static void clear_carries(CellTrainer *t, int env) {
   for (int c = 0; c < t->options.agent->carry_count; c++) {
     if (t->carries[c].data) memset(carry_row(t, c, env), 0, carry_bytes(t, c));
   }
+}
+
+static void begin_episode(CellTrainer *t, int env) {
+  const CellEnvKind *kind = t->options.env;
+  clear_carries(t, env);
   t->running[env] = (CellEpisode){0};
   kind->observe(kind, env_state(t, env), t->observation);
   cell_replay_begin(t->replay, env, t->observation);
@@ -184,6 +188,7 @@ static bool act(CellTrainer *t, CellDiag *diag) {
       cell_put_observation(&t->act_obs, e, t->observation, kind->observation.count, is_bits(t));
     }
   }
+  for (int e = 0; t->options.drop_state && e < agent->envs; e++) clear_carries(t, e);
   if (keep) keep_carries(t, false);
   if (!agent->run(agent->context, "act", diag)) return false;
   if (keep) keep_carries(t, true);

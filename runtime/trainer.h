@@ -25,6 +25,7 @@ typedef struct {
   const CellEnvKind *env;
   const double *env_settings; /* NULL: initial ones */
   CellAgent *agent;           /* agent->envs environments; outlives the trainer */
+  bool drop_state; /* act from the zero state at every step: to see what the state is worth */
 } CellTrainerOptions;
 
 typedef struct {

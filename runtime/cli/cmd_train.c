@@ -103,7 +103,7 @@ typedef struct {
   const CellEnvKind *env;
   int64_t seed;
   const char *runs;
-  int quiet, no_progress;
+  int quiet, no_progress, drop_state;
   const char *backend_name;
 } Options;
 
@@ -113,14 +113,15 @@ static json_t *describe(const CellCli *cli, const Options *o, const CellNetwork 
   json_t *words = strings(argv, argc);
   json_array_insert_new(words, 0, json_string("cellc"));
   return json_pack(
-      "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:{s:s, s:s}, s:o, s:o}",
+      "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:{s:s, s:s}, s:o, s:o}",
       "schema", "cellc.run.1", "name", cell_spec_name(network->spec), "env", o->env->name, "seed",
       (json_int_t)o->seed, "envs", o->network.envs, "variant",
       variant ? json_string(variant) : json_null(), "sets", strings(cli->sets, cli->set_count),
       "argv", words, "settings", resolved(network->spec), "spec_hash",
       hash(cell_random_hash(o->network.text)), "backend", o->backend_name, "parameters",
-      (json_int_t)cell_network_param_count(network), "versions", "cellc", CELLC_VERSION, "compiler",
-      CELLC_COMPILER, "program_hash", program_hash(), "host", host(o->network.engine.threads));
+      (json_int_t)cell_network_param_count(network), "drop_state", o->drop_state, "versions",
+      "cellc", CELLC_VERSION, "compiler", CELLC_COMPILER, "program_hash", program_hash(), "host",
+      host(o->network.engine.threads));
 }
 
 /* ---- how long it will take ---- */
@@ -265,6 +266,8 @@ int cell_cmd_train(int argc, const char **argv) {
       {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments stepped at once (1)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of an update (all cores)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      {"drop-state", 0, POPT_ARG_NONE, &o.drop_state, 0,
+       "act from the zero state at every step, to see what the state is worth", NULL},
       {"no-progress", 0, POPT_ARG_NONE, &o.no_progress, 0,
        "draw neither a progress line nor, at the end, a curve", NULL},
       {"quiet", 'q', POPT_ARG_NONE, &o.quiet, 0, "say nothing but errors and the folder", NULL},

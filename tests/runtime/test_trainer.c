@@ -238,6 +238,24 @@ static void run_carry(bool advance) {
   close_trainer(s);
   cell_diag_destroy(diag);
 }
+// with drop_state every step begins at zero
+static void test_dropped_state(void **state) {
+  (void)state;
+  CellDiag *diag = cell_diag_create();
+  Stub *s = make_stub(2);
+  CellTrainerOptions options = {
+      .train = settings, .env = &counter, .agent = &s->agent, .drop_state = true};
+  options.train.epsilon_from = options.train.epsilon_to = 0, options.train.env_seed = 2;
+  s->trainer = cell_trainer_create(&options, diag);
+  for (int i = 1; i < 50; i++) {
+    assert_int_equal(cell_trainer_step(s->trainer, diag), CELL_TRAIN_OK);
+    // env 0 has an even seed: it ends after 7 steps
+    assert_true(s->carry[0] == (i % 7 == 0 ? 0.0F : 1.0F));
+  }
+  close_trainer(s);
+  cell_diag_destroy(diag);
+}
+
 static void test_carried_state(void **state) {
   (void)state;
   run_carry(false);
@@ -351,6 +369,7 @@ int main(void) {
       cmocka_unit_test(test_when_updates_and_copies_happen),
       cmocka_unit_test(test_epsilon),
       cmocka_unit_test(test_carried_state),
+      cmocka_unit_test(test_dropped_state),
       cmocka_unit_test(test_several_environments),
       cmocka_unit_test(test_seeds),
       cmocka_unit_test(test_returns),
