@@ -80,7 +80,8 @@ typedef struct {
   const char *variant;     /* NULL: none */
   const char *const *sets; /* "path=value" or "@FILE" */
   int set_count;
-  bool go_on; /* a spec even after errors in names and settings (not in syntax), to check the rest */
+  bool
+      go_on; /* a spec even after errors in names and settings (not in syntax), to check the rest */
 } CellSpecOptions;
 
 /* Parses and resolves source number `source` of diag. NULL if there were errors (all are in diag). */
@@ -106,9 +107,5 @@ CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes,
 /* After a build: the carries of act, in order; the cells with a goodness, bottom to top. */
 int cell_spec_carries(const CellSpec *spec, const CellCarry **carries);
 int cell_spec_cells(const CellSpec *spec, const char *const **cells);
-
-/* The prelude's text (frontend/prelude.cell), shown by `cellc prelude`; terminated, `length` may be
- * NULL. */
-const char *cell_prelude_text(size_t *length);
 
 #endif

@@ -1,5 +1,5 @@
 /* cmd_prelude.c - `cellc prelude`: the library that every file may use. */
-#include "frontend/frontend.h"
+#include "frontend/parse.h"
 #include "runtime/cli/cli.h"
 
 int cell_cmd_prelude(int argc, const char **argv) {

@@ -107,16 +107,15 @@ static void same_programs(const char *a, const char *b) {
 /* ---- messages ---- */
 
 /* `#: variant=v set=l1.n=3` in the first line */
-static void read_options(char *text, CellSpecOptions *options, const char **sets) {
-  options->sets = sets;
-  options->go_on = true;
+static void read_options(CellArena *arena, const char *text, CellSpecOptions *options,
+                         const char **sets) {
+  *options = (CellSpecOptions){.sets = sets, .go_on = true};
   if (strncmp(text, "#:", 2) != 0) return;
-  char *end = strchr(text, '\n'), *line = strndup(text + 2, (size_t)(end - text - 2)), *save;
+  char *line = cell_arena_strndup(arena, text + 2, strcspn(text + 2, "\n")), *save;
   for (char *w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
-    if (strncmp(w, "variant=", 8) == 0) options->variant = strdup(w + 8);
-    if (strncmp(w, "set=", 4) == 0) sets[options->set_count++] = strdup(w + 4);
+    if (strncmp(w, "variant=", 8) == 0) options->variant = w + 8;
+    if (strncmp(w, "set=", 4) == 0) sets[options->set_count++] = w + 4;
   }
-  free(line);
 }
 
 static void check_messages(const char *name) {
@@ -124,8 +123,9 @@ static void check_messages(const char *name) {
   snprintf(path, sizeof path, GOLDEN "%s", name);
   char *text = read_file(path);
   const char *sets[8];
-  CellSpecOptions load = {0};
-  read_options(text, &load, sets);
+  CellArena *arena = cell_arena_create();
+  CellSpecOptions load;
+  read_options(arena, text, &load, sets);
   CellBuildOptions options = {.act_batch = 1, .update = true, .sync = true};
   Build b = build_with(name, text, &load, &usual, &options);
   char *messages = NULL;
@@ -148,8 +148,7 @@ static void check_messages(const char *name) {
       fail_msg("%s: expected\n%s\ngot\n%s", path, expected ? expected : "(no file)", messages);
     free(expected);
   }
-  for (int i = 0; i < load.set_count; i++) free((char *)sets[i]);
-  free((char *)load.variant);
+  cell_arena_destroy(arena);
   free(messages);
   free(text);
   done(&b);
@@ -371,7 +370,7 @@ static const char *setting(const CellSpec *spec, const char *path, const char **
 
 static void expect_setting(const CellSpec *spec, const char *path, const char *value,
                            const char *origin) {
-  const char *from;
+  const char *from = "";
   assert_string_equal(setting(spec, path, &from), value);
   assert_string_equal(from, origin);
 }
