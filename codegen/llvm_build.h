@@ -20,8 +20,9 @@ typedef struct {
   LLVMTypeRef f32, i1, i32, i64, ptr, none;
   LLVMTypeRef vf, vi, vmask; /* lane vectors */
   CellArena *arena;
-  int64_t extra_scratch; /* bytes that contractions need beyond the kernel's scratch */
-  int function_count;    /* for names */
+  int64_t extra_scratch;          /* bytes that contractions need beyond the kernel's scratch */
+  int function_count;             /* for names */
+  struct CellTileFunction *tiles; /* made so far */
 } CellBuild;
 
 /* constants and types */
@@ -112,6 +113,36 @@ void cell_ll_return(CellBuild *g, const CellPlace *saved);
 
 /* ---- llvm_kernel.c ---- */
 bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol);
+
+/* ---- llvm_tile.c ---- */
+
+enum { CELL_TILE_ROWS = 16, CELL_TILE_COLUMNS = 8, CELL_DOT_COLUMNS = 4 };
+
+typedef enum { CELL_STORE_ALONG, CELL_STORE_TURNED, CELL_STORE_SCATTERED } CellTileStore;
+
+/* What makes two tiles the same code. */
+typedef struct {
+  bool dot;
+  int rows, columns; /* registers of out: rows x columns lane vectors; dot: rows x 4 */
+  bool pack_a, pack_b;
+  bool short_rows, short_columns; /* fewer rows, or fewer lanes of the columns, may be there */
+  CellTileStore store;
+  bool together; /* dot: out is contiguous along n */
+  int64_t b_rs;  /* without vectors: stride between columns of b that is not packed */
+} CellTile;
+
+/* Arguments of a call: pointers to the tile's first elements, counts and strides (i64). */
+typedef struct {
+  LLVMValueRef a, b, out, k, rows_left, columns_left, from_out; /* from_out: i1, add to out */
+  LLVMValueRef a_rs, a_ks, b_ks, out_rs, out_ks; /* dot: b_ks is the stride of b's rows */
+} CellTileArgs;
+
+/* Emit a call of a tile's function, made at first use: out tile (+)= sum over k. */
+void cell_ll_tile(CellBuild *g, const CellTile *tile, const CellTileArgs *args);
+void cell_ll_dot_tile(CellBuild *g, const CellTile *tile, const CellTileArgs *args);
+/* Copies columns of b that are contiguous along k into one panel of `columns` lane vectors: arguments to,
+ * from, stride between the columns, columns left (at least 1; past them the last is repeated), k. */
+void cell_ll_pack_turned(CellBuild *g, int columns, LLVMValueRef args[5]);
 
 /* ---- llvm_contract.c ---- */
 

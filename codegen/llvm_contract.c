@@ -1,26 +1,19 @@
-/* llvm_contract.c - the one generator for contractions: out[m, n] (+)= sum over k of a[m, k] b[n,
- * k].
+/* llvm_contract.c - contractions: out[m, n] (+)= sum over k of a[m, k] b[n, k], from tiles
+ * (llvm_tile.c).
  *
  * Two forms, chosen by the strides:
  *
- *   outer  lanes along n. A tile of `rows` x `columns` lane vectors of out stays in registers; for
- * each k it takes `columns` vectors of b and `rows` broadcasts of a. Operands whose strides do not
- *          allow this, or whose rows lie so far apart that they would fight for the same cache
- * sets, are copied into panels first: b as [n / tile][k][tile], a as [m / rows][k][rows]. If out or
- * a is contiguous along m instead, the roles of a and b (and m and n) change. dot    lanes along k,
- * for operands that are both contiguous there. A tile of `rows` x 4 accumulators, folded four at a
- * time at the end.
+ * outer  Lanes along n. Operands whose strides do not allow this, or whose rows lie so far apart that
+ *        they would fight for the same cache sets, are copied into panels first: b as
+ *        [n / tile][k][tile], a as [m / rows][k][rows]. Where out or a is contiguous along m instead,
+ *        or where m is what is read more often, the roles of a and b (and m and n) change.
+ * dot    Lanes along k, for few rows or columns of operands that are both contiguous there.
  *
- * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second
- * level. The last tile along m repeats its last row instead of running short: repeated rows store
- * the same numbers to the same place, after all of them have been loaded. Columns run short under a
- * mask. Bits are written out as floats first. Nothing depends on which task or thread runs it. */
+ * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
+ * Bits are written out as floats first. Nothing depends on which task or thread runs it. */
 #include "codegen/llvm_build.h"
 
 enum {
-  MAX_ROWS = 16,
-  MAX_COLUMNS = 8,
-  DOT_COLUMNS = 4,
   OUTER_K = 320,   /* longest block of k: a panel of 16 floats is then 20 KB */
   DOT_K = 640,     /* the same for rows of k */
   BLOCK_M = 96,    /* rows of a that stay in the second level */
@@ -47,8 +40,6 @@ typedef struct {
   bool pack_a, pack_b;
   int64_t block_k, block_m, block_n;
   LLVMValueRef a_panel, b_panel;
-  LLVMValueRef kernels[2][2]; /* [rows may be fewer][columns are fewer] */
-  LLVMTypeRef kernel_type;
 } Contract;
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -113,7 +104,7 @@ static void choose_tile(Contract *c) {
   int most = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
   double best = 0;
   for (int rows = 1; rows <= most; rows++)
-    for (int columns = 1; columns <= MAX_COLUMNS; columns++) {
+    for (int columns = 1; columns <= CELL_TILE_COLUMNS; columns++) {
       if (rows * columns + columns + 1 > registers) continue;
       int64_t whole = c->n_most / (columns * lanes), rest = c->n_most % (columns * lanes);
       double cycles = (double)whole * tile_cycles(rows, columns);
@@ -121,159 +112,6 @@ static void choose_tile(Contract *c) {
       cycles *= (double)ceil_div(c->m_most, rows);
       if (best == 0 || cycles < best * 0.999) best = cycles, c->rows = rows, c->columns = columns;
     }
-}
-
-// stores `count` <= 4 rows of a tile where the rows are contiguous in out, lane by lane
-static void store_turned(Contract *c, const LLVMValueRef *rows, int count, LLVMValueRef out,
-                         LLVMValueRef lanes_left, LLVMValueRef from_out) {
-  CellBuild *g = c->g;
-  LLVMValueRef turned[4];
-  LLVMTypeRef type = cell_ll_vector(g, g->f32, count);
-  cell_ll_transpose4(g, rows, turned);
-  for (int lane = 0; lane < g->lanes; lane++) {
-    CellIf there;
-    if (lanes_left && lane > 0)
-      cell_ll_if_begin(g, &there,
-                       LLVMBuildICmp(g->b, LLVMIntSGT, lanes_left, cell_ll_i64(g, lane), ""));
-    LLVMValueRef at = cell_ll_at(g, out, cell_ll_i64(g, lane * c->out.ks));
-    LLVMValueRef x = cell_ll_run(g, turned[lane % 4], lane / 4, count);
-    if (count == 1) x = LLVMBuildExtractElement(g->b, x, LLVMConstInt(g->i32, 0, false), "");
-    LLVMValueRef old = cell_ll_load(g, type, at), sum = LLVMBuildFAdd(g->b, old, x, "");
-    cell_ll_store(g, LLVMBuildSelect(g->b, from_out, sum, x, ""), at);
-    if (lanes_left && lane > 0) cell_ll_if_end(g, &there);
-  }
-}
-
-// void tile(a, b, out, k, rows left, columns left, start from out)
-static LLVMValueRef outer_kernel(Contract *c, bool short_rows, bool short_columns) {
-  LLVMValueRef *cached = &c->kernels[short_rows][short_columns];
-  if (*cached) return *cached;
-  CellBuild *g = c->g;
-  CellPlace saved;
-  LLVMValueRef f = *cached = cell_ll_function(g, "tile", c->kernel_type, &saved);
-  LLVMValueRef a = LLVMGetParam(f, 0), b = LLVMGetParam(f, 1), out = LLVMGetParam(f, 2);
-  LLVMValueRef count = LLVMGetParam(f, 3), rows_left = LLVMGetParam(f, 4);
-  LLVMValueRef columns_left = LLVMGetParam(f, 5), from_out = LLVMGetParam(f, 6);
-  int lanes = g->lanes, rows = c->rows, columns = c->columns;
-  int64_t width = (int64_t)columns * lanes; // of a packed panel, whatever is left
-  if (short_columns && c->n_fixed) columns = (int)ceil_div(c->n_most % c->block_n % width, lanes);
-
-  // rows of a and out
-  LLVMValueRef a_row[MAX_ROWS], out_row[MAX_ROWS], masks[MAX_COLUMNS] = {NULL};
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef row = cell_ll_i64(g, r);
-    if (short_rows && r > 0)
-      row = cell_ll_min(g, row, cell_ll_sub(g, rows_left, cell_ll_i64(g, 1)));
-    a_row[r] = c->pack_a ? cell_ll_at(g, a, cell_ll_i64(g, r))
-                         : cell_ll_at(g, a, cell_ll_mul(g, row, c->a.rs));
-    out_row[r] = cell_ll_at(g, out, cell_ll_mul(g, row, c->out.rs));
-  }
-  for (int v = 0; v < columns && short_columns && lanes > 1; v++)
-    if (!c->n_fixed || (v == columns - 1 && c->n_most % lanes != 0))
-      masks[v] = cell_ll_mask(g, lanes, cell_ll_sub(g, columns_left, cell_ll_i64(g, v * lanes)));
-
-  // where vector v of a row of out and of b begins; without masks columns past the end repeat the
-  // last
-  LLVMValueRef out_column[MAX_COLUMNS], b_column[MAX_COLUMNS];
-  for (int v = 0; v < columns; v++) {
-    LLVMValueRef at = cell_ll_i64(g, v * lanes);
-    if (short_columns && lanes == 1 && !c->n_fixed && v > 0)
-      at = cell_ll_min(g, at, cell_ll_sub(g, columns_left, cell_ll_i64(g, 1)));
-    out_column[v] = cell_ll_mul(g, at, c->out.ks);
-    b_column[v] = cell_ll_mul(g, at, c->pack_b || lanes > 1 ? 1 : c->b.rs);
-  }
-
-  // accumulators, from out or from 0
-  bool contiguous = c->out.ks == 1 || lanes == 1;
-  LLVMValueRef acc[MAX_ROWS][MAX_COLUMNS];
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < columns; v++) {
-      acc[r][v] = cell_ll_alloca(g, g->vf);
-      LLVMBuildStore(g->b, LLVMConstNull(g->vf), acc[r][v]);
-    }
-  if (contiguous) {
-    CellIf start;
-    cell_ll_if_begin(g, &start, from_out);
-    for (int r = 0; r < rows; r++)
-      for (int v = 0; v < columns; v++) {
-        LLVMValueRef p = cell_ll_at(g, out_row[r], out_column[v]);
-        LLVMBuildStore(g->b, cell_ll_masked_load(g, g->vf, p, masks[v]), acc[r][v]);
-      }
-    cell_ll_if_end(g, &start);
-  }
-
-  // the sum: four k an iteration, then one by one
-  int64_t a_step = c->pack_a ? rows : c->a.ks, b_step = c->pack_b ? width : c->b.ks;
-  LLVMValueRef fours = LLVMBuildAnd(g->b, count, cell_ll_i64(g, ~(int64_t)3), "");
-  LLVMValueRef begin = cell_ll_i64(g, 0);
-  for (int unroll = 4; unroll >= 1; unroll -= 3) {
-    CellFor loop;
-    LLVMValueRef end = unroll == 4 ? fours : count;
-    cell_ll_for_begin(g, &loop, begin, end, unroll, false);
-    LLVMValueRef a_at = cell_ll_mul(g, loop.i, a_step), b_at = cell_ll_mul(g, loop.i, b_step);
-    for (int u = 0; u < unroll; u++) {
-      LLVMValueRef vector[MAX_COLUMNS];
-      for (int v = 0; v < columns; v++) {
-        LLVMValueRef p = cell_ll_at(g, cell_ll_at(g, b, b_at), b_column[v]);
-        p = cell_ll_at(g, p, cell_ll_i64(g, u * b_step));
-        vector[v] = cell_ll_masked_load(g, g->vf, p, c->pack_b ? NULL : masks[v]);
-      }
-      for (int r = 0; r < rows; r++) {
-        LLVMValueRef p = cell_ll_at(g, a_row[r], a_at);
-        p = cell_ll_at(g, p, cell_ll_i64(g, u * a_step));
-        LLVMValueRef x = cell_ll_splat(g, cell_ll_load(g, g->f32, p), lanes);
-        for (int v = 0; v < columns; v++) {
-          LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, acc[r][v], "");
-          LLVMBuildStore(g->b, cell_ll_fma(g, x, vector[v], sum), acc[r][v]);
-        }
-      }
-    }
-    cell_ll_for_end(g, &loop);
-    begin = fours;
-  }
-
-  if (contiguous) {
-    for (int r = 0; r < rows; r++)
-      for (int v = 0; v < columns; v++) {
-        LLVMValueRef p = cell_ll_at(g, out_row[r], out_column[v]);
-        cell_ll_masked_store(g, LLVMBuildLoad2(g->b, g->vf, acc[r][v], ""), p, masks[v]);
-      }
-  } else if (c->out.rs == 1 && lanes >= 4 && !short_rows) {
-    for (int v = 0; v < columns; v++)
-      for (int r = 0; r < rows; r += 4) {
-        LLVMValueRef sums[4];
-        for (int i = 0; i < 4; i++)
-          sums[i] =
-              r + i < rows ? LLVMBuildLoad2(g->b, g->vf, acc[r + i][v], "") : LLVMGetPoison(g->vf);
-        store_turned(c, sums, rows - r < 4 ? rows - r : 4, cell_ll_at(g, out_row[r], out_column[v]),
-                     short_columns ? cell_ll_sub(g, columns_left, cell_ll_i64(g, v * lanes)) : NULL,
-                     from_out);
-      }
-  } else {
-    // through memory, one by one; rows that are repeated must not be added twice
-    LLVMValueRef line = cell_ll_alloca(g, LLVMArrayType2(g->vf, MAX_COLUMNS));
-    for (int r = 0; r < rows; r++) {
-      CellIf there;
-      if (short_rows && r > 0)
-        cell_ll_if_begin(g, &there,
-                         LLVMBuildICmp(g->b, LLVMIntSGT, rows_left, cell_ll_i64(g, r), ""));
-      for (int v = 0; v < columns; v++)
-        cell_ll_store(g, LLVMBuildLoad2(g->b, g->vf, acc[r][v], ""),
-                      cell_ll_at(g, line, cell_ll_i64(g, v * lanes)));
-      CellFor each;
-      LLVMValueRef all = cell_ll_i64(g, (int64_t)columns * lanes);
-      cell_ll_for_begin(g, &each, cell_ll_i64(g, 0), cell_ll_min(g, columns_left, all), 1, false);
-      LLVMValueRef p = cell_ll_at(g, out_row[r], cell_ll_mul(g, each.i, c->out.ks));
-      LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, line, each.i));
-      LLVMValueRef old = cell_ll_load(g, g->f32, p);
-      LLVMValueRef sum = LLVMBuildFAdd(g->b, old, x, "");
-      cell_ll_store(g, LLVMBuildSelect(g->b, from_out, sum, x, ""), p);
-      cell_ll_for_end(g, &each);
-      if (short_rows && r > 0) cell_ll_if_end(g, &there);
-    }
-  }
-  cell_ll_return(g, &saved);
-  return f;
 }
 
 // one lane vector of b at (n, k): columns [n, n + lanes) below `count`
@@ -290,39 +128,6 @@ static LLVMValueRef gather_b(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMVa
   return all;
 }
 
-// columns [n, n + width) of b, contiguous along k, -> one panel: squares of lanes x lanes, then what is
-// left of k one by one
-static void pack_turned(Contract *c, LLVMValueRef to, LLVMValueRef n, LLVMValueRef end,
-                        LLVMValueRef k0, LLVMValueRef kc) {
-  CellBuild *g = c->g;
-  int64_t width = (int64_t)c->columns * g->lanes;
-  LLVMValueRef last = cell_ll_sub(g, end, cell_ll_i64(g, 1)), zero = cell_ll_i64(g, 0);
-  LLVMValueRef whole = LLVMBuildAnd(g->b, kc, cell_ll_i64(g, ~((int64_t)g->lanes - 1)), "");
-  CellFor v, k;
-  cell_ll_for_begin(g, &v, zero, cell_ll_i64(g, width), g->lanes, true);
-  LLVMValueRef row[64], square[64], turned[64];
-  for (int i = 0; i < g->lanes; i++) {
-    LLVMValueRef at = cell_ll_add(g, cell_ll_add(g, n, v.i), cell_ll_i64(g, i));
-    row[i] = element(c, &c->b, cell_ll_min(g, at, last), k0);
-  }
-  for (int part = 0; part < 2; part++) {
-    cell_ll_for_begin(g, &k, part == 0 ? zero : whole, part == 0 ? whole : kc,
-                      part == 0 ? g->lanes : 1, false);
-    LLVMValueRef line = cell_ll_at(g, to, cell_ll_add(g, cell_ll_mul(g, k.i, width), v.i));
-    for (int i = 0; i < g->lanes; i++) {
-      square[i] = cell_ll_load(g, part == 0 ? g->vf : g->f32, cell_ll_at(g, row[i], k.i));
-      if (part == 1) cell_ll_store(g, square[i], cell_ll_at(g, line, cell_ll_i64(g, i)));
-    }
-    if (part == 0) {
-      cell_ll_transpose(g, square, turned);
-      for (int i = 0; i < g->lanes; i++)
-        cell_ll_store(g, turned[i], cell_ll_at(g, line, cell_ll_i64(g, i * width)));
-    }
-    cell_ll_for_end(g, &k);
-  }
-  cell_ll_for_end(g, &v);
-}
-
 // b[n0 .. n0 + columns, k0 .. k0 + kc] -> panels
 static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValueRef k0,
                    LLVMValueRef kc) {
@@ -334,7 +139,9 @@ static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValue
   LLVMValueRef to = cell_ll_at(g, c->b_panel, cell_ll_mul(g, panel.i, c->block_k));
   LLVMValueRef n = cell_ll_add(g, n0, panel.i);
   if (c->b.ks == 1 && c->b.rs != 1 && g->lanes >= 8) {
-    pack_turned(c, to, n, end, k0, kc);
+    LLVMValueRef args[5] = {to, element(c, &c->b, n, k0), cell_ll_i64(g, c->b.rs),
+                            cell_ll_sub(g, end, n), kc};
+    cell_ll_pack_turned(g, c->columns, args);
   } else {
     cell_ll_for_begin(g, &k, zero, kc, 1, false);
     LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, width));
@@ -364,7 +171,7 @@ static void pack_a(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef
   CellFor panel, k;
   cell_ll_for_begin(g, &panel, zero, rows, c->rows, false);
   LLVMValueRef to = cell_ll_at(g, c->a_panel, cell_ll_mul(g, panel.i, c->block_k));
-  LLVMValueRef row[MAX_ROWS];
+  LLVMValueRef row[CELL_TILE_ROWS];
   for (int r = 0; r < c->rows; r++) {
     LLVMValueRef at = cell_ll_add(g, m0, cell_ll_add(g, panel.i, cell_ll_i64(g, r)));
     row[r] = element(c, &c->a, cell_ll_min(g, at, last), k0);
@@ -387,6 +194,18 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
   LLVMValueRef b = c->pack_b ? cell_ll_at(g, c->b_panel, cell_ll_mul(g, n, c->block_k))
                              : element(c, &c->b, cell_ll_add(g, n0, n), k0);
   LLVMValueRef column = cell_ll_add(g, n0, n), zero = cell_ll_i64(g, 0);
+  int64_t width = (int64_t)c->columns * g->lanes;
+  CellTile tile = {
+      .rows = c->rows, .columns = c->columns, .pack_a = c->pack_a, .pack_b = c->pack_b};
+  tile.short_columns = short_columns;
+  if (short_columns && c->n_fixed) tile.columns = (int)ceil_div(c->n_most % width, g->lanes);
+  tile.store = c->out.ks == 1   ? CELL_STORE_ALONG
+               : c->out.rs == 1 ? CELL_STORE_TURNED
+                                : CELL_STORE_SCATTERED;
+  LLVMValueRef a_rs = cell_ll_i64(g, c->a.rs);
+  LLVMValueRef a_ks = cell_ll_i64(g, c->pack_a ? c->rows : c->a.ks);
+  LLVMValueRef b_ks = cell_ll_i64(g, c->pack_b ? width : c->b.ks);
+  if (g->lanes == 1 && !c->pack_b) tile.b_rs = c->b.rs;
   bool fits = c->m_fixed && c->m_most % c->rows == 0 && c->block_m % c->rows == 0;
   LLVMValueRef whole = LLVMBuildSRem(g->b, rows, cell_ll_i64(g, c->rows), "");
   whole = fits ? rows : cell_ll_sub(g, rows, whole);
@@ -395,14 +214,20 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
     cell_ll_for_begin(g, &row, part == 0 ? zero : whole, part == 0 ? whole : rows, c->rows, false);
     LLVMValueRef a = c->pack_a ? cell_ll_at(g, c->a_panel, cell_ll_mul(g, row.i, c->block_k))
                                : element(c, &c->a, cell_ll_add(g, m0, row.i), k0);
-    LLVMValueRef args[7] = {a,
-                            b,
-                            element(c, &c->out, cell_ll_add(g, m0, row.i), column),
-                            kc,
-                            cell_ll_sub(g, rows, row.i),
-                            columns_left,
-                            from_out};
-    LLVMBuildCall2(g->b, c->kernel_type, outer_kernel(c, part == 1, short_columns), args, 7, "");
+    tile.short_rows = part == 1;
+    CellTileArgs args = {a,
+                         b,
+                         element(c, &c->out, cell_ll_add(g, m0, row.i), column),
+                         kc,
+                         cell_ll_sub(g, rows, row.i),
+                         columns_left,
+                         from_out,
+                         a_rs,
+                         a_ks,
+                         b_ks,
+                         cell_ll_i64(g, c->out.rs),
+                         cell_ll_i64(g, c->out.ks)};
+    cell_ll_tile(g, &tile, &args);
     cell_ll_for_end(g, &row);
   }
 }
@@ -423,9 +248,6 @@ static void outer(Contract *c) {
   c->pack_a = c->a.ks >= 64 && c->k >= 16 && c->n_most >= 3 * width;
   if (c->pack_b) c->b_panel = take_scratch(c, c->block_k * c->block_n);
   if (c->pack_a) c->a_panel = take_scratch(c, c->block_k * c->block_m);
-  LLVMTypeRef types[7] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1};
-  c->kernel_type = LLVMFunctionType(g->none, types, 7, false);
-
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
   CellFor k, n, m;
   cell_ll_for_begin(g, &k, zero, k_all, c->block_k, true);
@@ -463,139 +285,16 @@ static void outer(Contract *c) {
 
 // ---- dot form ----
 
-// void tile(a, b, out, k, rows left, columns left, start from out)
-static LLVMValueRef dot_kernel(Contract *c, int rows, bool short_columns) {
-  LLVMValueRef *cached = &c->kernels[0][short_columns];
-  if (*cached) return *cached;
-  CellBuild *g = c->g;
-  CellPlace saved;
-  LLVMValueRef f = *cached = cell_ll_function(g, "dot", c->kernel_type, &saved);
-  LLVMValueRef a = LLVMGetParam(f, 0), b = LLVMGetParam(f, 1), out = LLVMGetParam(f, 2);
-  LLVMValueRef count = LLVMGetParam(f, 3), from_out = LLVMGetParam(f, 6), zero = cell_ll_i64(g, 0);
-  int lanes = g->lanes, columns = DOT_COLUMNS;
-
-  // rows and columns past the end repeat the last one
-  LLVMValueRef a_row[MAX_ROWS], b_row[DOT_COLUMNS], out_at[MAX_ROWS][DOT_COLUMNS];
-  LLVMValueRef one = cell_ll_i64(g, 1), column[DOT_COLUMNS];
-  LLVMValueRef last_row = cell_ll_sub(g, LLVMGetParam(f, 4), one);
-  LLVMValueRef last_column = cell_ll_sub(g, LLVMGetParam(f, 5), one);
-  for (int v = 0; v < columns; v++) {
-    column[v] = cell_ll_i64(g, v);
-    if (short_columns && v > 0) column[v] = cell_ll_min(g, column[v], last_column);
-    b_row[v] = cell_ll_at(g, b, cell_ll_mul(g, column[v], c->b.rs));
-  }
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef row = r > 0 ? cell_ll_min(g, cell_ll_i64(g, r), last_row) : zero;
-    a_row[r] = cell_ll_at(g, a, cell_ll_mul(g, row, c->a.rs));
-    for (int v = 0; v < columns; v++) {
-      LLVMValueRef at = cell_ll_mul(g, row, c->out.rs);
-      out_at[r][v] = cell_ll_at(g, out, cell_ll_add(g, at, cell_ll_mul(g, column[v], c->out.ks)));
-    }
-  }
-
-  // few accumulators are doubled, to hide the latency of their chains
-  int sets = rows * columns < 8 ? 2 : 1;
-  LLVMValueRef acc[2][MAX_ROWS][DOT_COLUMNS];
-  for (int s = 0; s < sets; s++)
-    for (int r = 0; r < rows; r++)
-      for (int v = 0; v < columns; v++) {
-        acc[s][r][v] = cell_ll_alloca(g, g->vf);
-        LLVMBuildStore(g->b, LLVMConstNull(g->vf), acc[s][r][v]);
-      }
-
-  // two vectors of k an iteration, then one, then one under a mask
-  LLVMValueRef begin = zero, mask = NULL;
-  for (int part = 0; part < 3; part++) {
-    CellFor loop;
-    CellIf some;
-    int64_t step = part == 0 ? 2 * lanes : lanes;
-    LLVMValueRef end = LLVMBuildAnd(g->b, count, cell_ll_i64(g, ~(step - 1)), ""), at;
-    if (part == 2) {
-      LLVMValueRef left = cell_ll_sub(g, count, begin);
-      if (c->k % lanes == 0) break;
-      cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, left, zero, ""));
-      mask = cell_ll_mask(g, lanes, left);
-      at = begin;
-    } else {
-      at = cell_ll_for_begin(g, &loop, begin, end, step, false);
-    }
-    for (int u = 0; u < (part == 0 ? 2 : 1); u++) {
-      LLVMValueRef vector[DOT_COLUMNS], offset = cell_ll_i64(g, u * lanes);
-      for (int v = 0; v < columns; v++)
-        vector[v] =
-            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, b_row[v], at), offset), mask);
-      for (int r = 0; r < rows; r++) {
-        LLVMValueRef x =
-            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, a_row[r], at), offset), mask);
-        for (int v = 0; v < columns; v++) {
-          LLVMValueRef slot = acc[sets == 2 ? u : 0][r][v];
-          LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, slot, "");
-          LLVMBuildStore(g->b, cell_ll_fma(g, x, vector[v], sum), slot);
-        }
-      }
-    }
-    if (part == 2)
-      cell_ll_if_end(g, &some);
-    else
-      cell_ll_for_end(g, &loop);
-    begin = end;
-  }
-
-  // four sums a row; all of out is read before any of it is written
-  LLVMTypeRef four = cell_ll_vector(g, g->f32, 4);
-  bool together = c->out.ks == 1 && !short_columns;
-  LLVMValueRef sums[MAX_ROWS];
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef v4[DOT_COLUMNS];
-    for (int v = 0; v < columns; v++) {
-      v4[v] = LLVMBuildLoad2(g->b, g->vf, acc[0][r][v], "");
-      if (sets == 2)
-        v4[v] = LLVMBuildFAdd(g->b, v4[v], LLVMBuildLoad2(g->b, g->vf, acc[1][r][v], ""), "");
-    }
-    sums[r] = cell_ll_alloca(g, four);
-    LLVMBuildStore(g->b, cell_ll_fold4(g, CELL_SUM, v4), sums[r]);
-  }
-  CellIf start;
-  cell_ll_if_begin(g, &start, from_out);
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef old = LLVMGetPoison(four);
-    if (together)
-      old = cell_ll_load(g, four, out_at[r][0]);
-    else
-      for (int v = 0; v < columns; v++)
-        old = LLVMBuildInsertElement(g->b, old, cell_ll_load(g, g->f32, out_at[r][v]),
-                                     LLVMConstInt(g->i32, (unsigned)v, false), "");
-    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
-    LLVMBuildStore(g->b, LLVMBuildFAdd(g->b, old, sum, ""), sums[r]);
-  }
-  cell_ll_if_end(g, &start);
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
-    if (together)
-      cell_ll_store(g, sum, out_at[r][0]);
-    else
-      for (int v = 0; v < columns; v++)
-        cell_ll_store(
-            g, LLVMBuildExtractElement(g->b, sum, LLVMConstInt(g->i32, (unsigned)v, false), ""),
-            out_at[r][v]);
-  }
-  cell_ll_return(g, &saved);
-  return f;
-}
-
 static void dot(Contract *c) {
   CellBuild *g = c->g;
   int most = g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
   double best = 0;
   for (int r = 1; r <= most; r++) {
-    double cycles = tile_cycles(r, DOT_COLUMNS) * (double)ceil_div(c->m_most, r);
+    double cycles = tile_cycles(r, CELL_DOT_COLUMNS) * (double)ceil_div(c->m_most, r);
     if (best == 0 || cycles < best) best = cycles, rows = r;
   }
   int64_t k_blocks = ceil_div(c->k, DOT_K);
   int64_t block_k = ceil_div(ceil_div(c->k, k_blocks), g->lanes) * g->lanes;
-  LLVMTypeRef types[7] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1};
-  c->kernel_type = LLVMFunctionType(g->none, types, 7, false);
-
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
   CellFor k, n, m, v;
   cell_ll_for_begin(g, &k, zero, k_all, block_k, true);
@@ -606,20 +305,27 @@ static void dot(Contract *c) {
   LLVMValueRef columns = block_size(c, n.i, DOT_BLOCK_N, c->n);
   cell_ll_for_begin(g, &m, zero, c->m, rows, false);
   LLVMValueRef a = element(c, &c->a, m.i, k.i), rows_left = cell_ll_sub(g, c->m, m.i);
-  LLVMValueRef whole = LLVMBuildAnd(g->b, columns, cell_ll_i64(g, ~(int64_t)(DOT_COLUMNS - 1)), "");
+  LLVMValueRef whole =
+      LLVMBuildAnd(g->b, columns, cell_ll_i64(g, ~(int64_t)(CELL_DOT_COLUMNS - 1)), "");
   for (int part = 0; part < 2; part++) {
-    if (part == 1 && c->n_fixed && c->n_most % DOT_COLUMNS == 0) break;
-    cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : columns, DOT_COLUMNS,
-                      false);
+    if (part == 1 && c->n_fixed && c->n_most % CELL_DOT_COLUMNS == 0) break;
+    cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : columns,
+                      CELL_DOT_COLUMNS, false);
     LLVMValueRef at = cell_ll_add(g, n.i, v.i);
-    LLVMValueRef args[7] = {a,
-                            element(c, &c->b, at, k.i),
-                            element(c, &c->out, m.i, at),
-                            kc,
-                            rows_left,
-                            cell_ll_sub(g, columns, v.i),
-                            from_out};
-    LLVMBuildCall2(g->b, c->kernel_type, dot_kernel(c, rows, part == 1), args, 7, "");
+    CellTile tile = {.rows = rows, .short_columns = part == 1, .together = c->out.ks == 1};
+    CellTileArgs args = {a,
+                         element(c, &c->b, at, k.i),
+                         element(c, &c->out, m.i, at),
+                         kc,
+                         rows_left,
+                         cell_ll_sub(g, columns, v.i),
+                         from_out,
+                         cell_ll_i64(g, c->a.rs),
+                         zero,
+                         cell_ll_i64(g, c->b.rs),
+                         cell_ll_i64(g, c->out.rs),
+                         cell_ll_i64(g, c->out.ks)};
+    cell_ll_dot_tile(g, &tile, &args);
     cell_ll_for_end(g, &v);
   }
   cell_ll_for_end(g, &m);
