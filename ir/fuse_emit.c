@@ -19,6 +19,10 @@ typedef struct Body Body; /* the statements of a loop that is being written */
 struct Body {
   Body *up;
   CellStmt **tail;
+  CellStmt **ahead; /* the link to the loop whose body this is: what is put here runs before it */
+  FuseNode *node;   /* the loop of the tree, or NULL */
+  int var;
+  CellLoopKind kind;
   FuseVal **defined;
   int defined_count, defined_capacity;
   Loaded *loads;
@@ -51,8 +55,9 @@ static CellStmt *stmt(Emit *e, CellStmtKind kind) {
   return s;
 }
 
-static void open_body(Emit *e, Body *b, CellStmt *loop) {
-  *b = (Body){.up = e->body, .tail = &loop->body};
+static void open_body(Emit *e, Body *b, CellStmt *loop, CellStmt **ahead) {
+  *b = (Body){
+      .up = e->body, .tail = &loop->body, .ahead = ahead, .var = loop->var, .kind = loop->loop};
   e->body = b;
 }
 static void close_body(Emit *e) {
@@ -71,9 +76,10 @@ static void define(Emit *e, FuseVal *val, int which, int value) {
 /* opens a loop and returns its variable */
 static int open_loop(Emit *e, Body *b, CellLoopKind kind, CellAffine begin, int64_t extent,
                      int64_t limit) {
+  CellStmt **ahead = e->body->tail;
   CellStmt *s = stmt(e, CELL_K_LOOP);
   s->loop = kind, s->begin = begin, s->extent = extent, s->limit = limit;
-  open_body(e, b, s);
+  open_body(e, b, s, ahead);
   return s->var;
 }
 
@@ -268,8 +274,49 @@ static bool same_affine(const CellAffine *a, const CellAffine *b) {
   return true;
 }
 
+static bool is_ancestor(const FuseNode *a, const FuseNode *n) {
+  while (n && n != a) n = n->parent;
+  return n == a;
+}
+
+static bool mentions(const CellAffine *a, int var) {
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var == var && a->terms[i].coef != 0) return true;
+  return false;
+}
+
+/* a load in the lanes that is the same for all of them, from what the loop does not write, belongs before
+ * the loop: a register then holds it through a whole row */
+static bool before_lanes(const Emit *e, const FuseVal *val, const CellAffine *index) {
+  const Body *b = e->body;
+  if (!b->ahead || !b->node || b->kind != CELL_LOOP_LANES || index->loaded >= 0 ||
+      mentions(index, b->var))
+    return false;
+  if (val->pinned) return false;
+  for (int i = 0; i < val->producer_count; i++) {
+    const FuseNode *leaf = val->producers[i]->leaf;
+    if (val->producers[i]->kernel != e->k) continue;
+    if (!leaf || is_ancestor(b->node, leaf)) return false;
+  }
+  return true;
+}
+
 static int load(Emit *e, FuseVal *val, CellAffine index) {
   CellBufferRef ref = place_of(e, val, false);
+  if (before_lanes(e, val, &index)) {
+    Body *lanes = e->body, *around = lanes->up;
+    for (int i = around->load_count - 1; i >= 0; i--)
+      if (around->loads[i].ref.scratch == ref.scratch && around->loads[i].ref.index == ref.index &&
+          same_affine(&around->loads[i].index, &index))
+        return around->loads[i].value;
+    CellStmt *loop = *lanes->ahead, **tail = lanes->ahead;
+    CellStmt *s = cell_stmt(e->out, &tail, CELL_K_LOAD);
+    s->next = loop, lanes->ahead = &s->next;
+    s->buffer = ref, s->index = index, s->dtype = val->dtype == CELL_I ? CELL_I : CELL_F;
+    Loaded l = {ref, index, s->value};
+    CELL_PUSH(e->f->arena, around->loads, around->load_count, around->load_capacity, l);
+    return s->value;
+  }
   // once a body, as long as nothing is stored there
   Body *b = e->body;
   for (int i = b->load_count - 1; i >= 0; i--)
@@ -725,6 +772,7 @@ static void emit_node(Emit *e, FuseNode *node) {
   each_op(e, node, node, start_sums);
   Body body;
   node->var = open_class(e, &body, node->kind, node->cls == e->task_class, node->extent);
+  body.node = node;
   e->class_var[node->cls] = node->var;
   emit_children(e, node);
   e->class_var[node->cls] = -1;
@@ -737,11 +785,6 @@ static void emit_children(Emit *e, FuseNode *node) {
 }
 
 /* ---- where values live ---- */
-
-static bool is_ancestor(const FuseNode *a, const FuseNode *n) {
-  while (n && n != a) n = n->parent;
-  return n == a;
-}
 
 typedef struct {
   Emit *e;
