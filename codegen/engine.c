@@ -49,17 +49,23 @@ static void add_slot(CellEngine *e, const char *name, CellBufferKind kind, int p
   CELL_PUSH(e->arena, e->slots, e->slot_count, e->slot_capacity, slot);
 }
 
+// inputs of a graph, and the states that bodies of scans read
+static void slots_of_inputs(CellEngine *e, const CellGraph *g, int program, bool body) {
+  for (CellValue v = 0; v < g->node_count; v++) {
+    const CellNode *n = cell_node(g, v);
+    if (n->body) slots_of_inputs(e, n->body, program, true);
+    if (n->op != CELL_OP_INPUT) continue;
+    bool state = cell_is_state(e->m, n->name);
+    if (state)
+      add_slot(e, n->name, CELL_BUFFER_STATE, -1, g, v);
+    else if (!body)
+      add_slot(e, n->name, CELL_BUFFER_INPUT, program, g, v);
+  }
+}
+
 // the graph evaluator has no plan: its tensors are the inputs and outputs of the programs
 static void slots_of_graphs(CellEngine *e) {
-  for (int p = 0; p < e->m->program_count; p++) {
-    const CellGraph *g = e->m->programs[p];
-    for (CellValue v = 0; v < g->node_count; v++) {
-      const CellNode *n = cell_node(g, v);
-      if (n->op != CELL_OP_INPUT) continue;
-      bool state = cell_is_state(e->m, n->name);
-      add_slot(e, n->name, state ? CELL_BUFFER_STATE : CELL_BUFFER_INPUT, state ? -1 : p, g, v);
-    }
-  }
+  for (int p = 0; p < e->m->program_count; p++) slots_of_inputs(e, e->m->programs[p], p, false);
   for (int p = 0; p < e->m->program_count; p++) {
     const CellGraph *g = e->m->programs[p];
     for (int i = 0; i < g->output_count; i++) {
@@ -233,12 +239,11 @@ static bool run_kernels(CellEngine *e, int program, CellDiag *diag) {
 static bool run_graph(CellEngine *e, int program, CellDiag *diag) {
   const CellGraph *g = e->m->programs[program];
   CellArena *arena = cell_arena_create();
-  CellTensor *inputs = CELL_NEW_ARRAY(arena, CellTensor, (size_t)g->node_count + 1);
+  CellTensor *inputs = CELL_NEW_ARRAY(arena, CellTensor, (size_t)e->slot_count + 1);
   CellTensor *outputs = CELL_NEW_ARRAY(arena, CellTensor, (size_t)g->output_count + 1);
   int count = 0;
   for (int i = 0; i < e->slot_count; i++)
-    if (cell_find_input(g, e->slots[i].name) != CELL_NONE &&
-        (e->slots[i].program < 0 || e->slots[i].program == program))
+    if (e->slots[i].program < 0 || e->slots[i].program == program)
       inputs[count++] =
           (CellTensor){e->slots[i].name, (double *)e->slots[i].data, e->slots[i].entries};
 
