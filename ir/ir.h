@@ -323,7 +323,8 @@ void cell_gradient(CellGraph *g, CellValue loss, int count, const CellValue *wrt
 typedef struct {
   double contract_flops; /* 2 a multiply-add */
   double other_flops;
-  double shared_flops; /* of contract_flops: products with what all samples share, and sums over them */
+  /* of contract_flops: products with what all samples share, and sums over them */
+  double shared_flops;
 } CellCounts;
 CellCounts cell_counts(const CellGraph *g);
 
