@@ -20,7 +20,10 @@ typedef struct {
   LLVMTypeRef f32, i1, i32, i64, ptr, none;
   LLVMTypeRef vf, vi, vmask; /* lane vectors */
   CellArena *arena;
-  int64_t extra_scratch;          /* bytes that contractions need beyond the kernel's scratch */
+  int64_t extra_scratch; /* bytes that contractions need beyond the kernel's scratch */
+  /* contractions emitted so far: equal ones, but for where their operands begin, share a function */
+  struct CellContractFunction *contracts;
+  int contract_count, contract_capacity;
   int function_count;             /* for names */
   struct CellTileFunction *tiles; /* made so far */
 } CellBuild;

@@ -11,6 +11,8 @@
  *
  * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
  * Bits are written out as floats first. Nothing depends on which task or thread runs it. */
+#include <string.h>
+
 #include "codegen/llvm_build.h"
 
 enum {
@@ -32,7 +34,8 @@ typedef struct {
   Operand a, b, out; /* of out: ks is the stride of n */
   LLVMValueRef m, n;
   int64_t m_most, n_most, k; /* m and n are at most these; equal if they are constants */
-  bool m_fixed, n_fixed, add;
+  bool m_fixed, n_fixed;
+  LLVMValueRef add; /* i1 */
   LLVMValueRef scratch;
   int64_t scratch_used; /* floats */
   /* outer */
@@ -254,7 +257,7 @@ static void outer(Contract *c) {
   LLVMValueRef kc =
       c->k % c->block_k == 0 ? cell_ll_i64(g, c->block_k) : block_size(c, k.i, c->block_k, k_all);
   LLVMValueRef from_out =
-      c->add ? LLVMConstInt(g->i1, 1, false) : LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, "");
+      LLVMBuildOr(g->b, c->add, LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, ""), "");
   cell_ll_for_begin(g, &n, zero, c->n, c->block_n, false);
   LLVMValueRef columns = block_size(c, n.i, c->block_n, c->n);
   if (c->pack_b) pack_b(c, n.i, columns, k.i, kc);
@@ -300,7 +303,7 @@ static void dot(Contract *c) {
   cell_ll_for_begin(g, &k, zero, k_all, block_k, true);
   LLVMValueRef kc = block_size(c, k.i, block_k, k_all);
   LLVMValueRef from_out =
-      c->add ? LLVMConstInt(g->i1, 1, false) : LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, "");
+      LLVMBuildOr(g->b, c->add, LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, ""), "");
   cell_ll_for_begin(g, &n, zero, c->n, DOT_BLOCK_N, false);
   LLVMValueRef columns = block_size(c, n.i, DOT_BLOCK_N, c->n);
   cell_ll_for_begin(g, &m, zero, c->m, rows, false);
@@ -347,49 +350,87 @@ static void swap_roles(Contract *c) {
   c->out = (Operand){c->out.pointer, c->out.ks, c->out.rs};
 }
 
-void cell_ll_contract(CellBuild *g, const CellContract *in) {
-  const CellStmt *s = in->stmt;
+/* All that a contraction's function depends on; where its operands begin, and whether it adds to what is
+ * there, are arguments. */
+typedef struct {
+  int64_t m, n, k, strides[6];
+  bool a_bits, b_bits, m_fixed, n_fixed;
+} Shape;
 
-  // a function of its own: registers are then given out for this alone
-  LLVMTypeRef types[8] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64, g->i64, g->ptr};
-  LLVMTypeRef type = LLVMFunctionType(g->none, types, 8, false);
-  CellPlace saved;
-  LLVMValueRef f = cell_ll_function(g, "contract", type, &saved);
-  Contract c = {.g = g, .k = s->k, .m_most = s->m, .n_most = s->n, .add = s->add};
-  c.m_fixed = s->m_limit <= 0, c.n_fixed = s->n_limit <= 0;
-  c.m = c.m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
-  c.n = c.n_fixed ? cell_ll_i64(g, s->n) : LLVMGetParam(f, 6);
-  c.scratch = LLVMGetParam(f, 7);
-  c.a = (Operand){LLVMGetParam(f, 0), s->a.row_stride, s->a.k_stride};
-  c.b = (Operand){LLVMGetParam(f, 2), s->b.row_stride, s->b.k_stride};
-  c.out = (Operand){LLVMGetParam(f, 4), s->out.row_stride, s->out.k_stride};
-  if (in->a_bits)
-    c.a = expand_bits(&c, c.a.pointer, LLVMGetParam(f, 1), c.a.rs, c.a.ks, c.m, c.m_most);
-  if (in->b_bits)
-    c.b = expand_bits(&c, c.b.pointer, LLVMGetParam(f, 3), c.b.rs, c.b.ks, c.n, c.n_most);
+struct CellContractFunction {
+  Shape shape;
+  LLVMValueRef function;
+};
+
+static Shape shape_of(const CellContract *in) {
+  const CellStmt *s = in->stmt;
+  Shape shape;
+  memset(&shape, 0, sizeof shape); /* compared as bytes */
+  shape.m = s->m, shape.n = s->n, shape.k = s->k;
+  shape.strides[0] = s->a.row_stride, shape.strides[1] = s->a.k_stride;
+  shape.strides[2] = s->b.row_stride, shape.strides[3] = s->b.k_stride;
+  shape.strides[4] = s->out.row_stride, shape.strides[5] = s->out.k_stride;
+  shape.a_bits = in->a_bits, shape.b_bits = in->b_bits;
+  shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
+  return shape;
+}
+
+static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
+  CellBuild *g = c->g;
+  c->m = c->m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
+  c->n = c->n_fixed ? cell_ll_i64(g, s->n) : LLVMGetParam(f, 6);
+  c->scratch = LLVMGetParam(f, 7);
+  c->add = LLVMGetParam(f, 8);
+  c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
+  c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
+  c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
+  if (s->a_bits)
+    c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
+  if (s->b_bits)
+    c->b = expand_bits(c, c->b.pointer, LLVMGetParam(f, 3), c->b.rs, c->b.ks, c->n, c->n_most);
 
   // strides of extents of 1 mean nothing
-  if (c.m_most == 1) c.a.rs = c.out.rs = 1;
-  if (c.n_most == 1) c.b.rs = c.out.ks = 1;
-  if (c.k == 1) c.a.ks = c.b.ks = 1;
-  bool both = c.a.ks == 1 && c.b.ks == 1 && c.k >= g->lanes && g->lanes >= 4;
-  bool by_n = c.out.ks == 1 && c.b.rs == 1 && c.n_most >= g->lanes;
-  bool by_m = c.out.rs == 1 && c.a.rs == 1 && c.m_most >= g->lanes;
+  if (c->m_most == 1) c->a.rs = c->out.rs = 1;
+  if (c->n_most == 1) c->b.rs = c->out.ks = 1;
+  if (c->k == 1) c->a.ks = c->b.ks = 1;
+  bool both = c->a.ks == 1 && c->b.ks == 1 && c->k >= g->lanes && g->lanes >= 4;
+  bool by_n = c->out.ks == 1 && c->b.rs == 1 && c->n_most >= g->lanes;
+  bool by_m = c->out.rs == 1 && c->a.rs == 1 && c->m_most >= g->lanes;
   if (by_n) {
-    outer(&c);
+    outer(c);
   } else if (by_m) {
-    swap_roles(&c);
-    outer(&c);
-  } else if (both && (c.m_most < g->lanes || c.n_most < g->lanes)) {
-    dot(&c);
+    swap_roles(c);
+    outer(c);
+  } else if (both && (c->m_most < g->lanes || c->n_most < g->lanes)) {
+    dot(c);
   } else {
     // the operand that is read more often is copied into panels
-    if (both ? c.n_most > 2 * c.m_most : c.out.ks != 1 && c.out.rs == 1) swap_roles(&c);
-    outer(&c);
+    if (both ? c->n_most > 2 * c->m_most : c->out.ks != 1 && c->out.rs == 1) swap_roles(c);
+    outer(c);
   }
-  cell_ll_return(g, &saved);
-  if (4 * c.scratch_used > g->extra_scratch) g->extra_scratch = 4 * c.scratch_used;
+}
 
-  LLVMValueRef args[8] = {in->a, in->a_bit, in->b, in->b_bit, in->out, in->m, in->n, in->scratch};
-  LLVMBuildCall2(g->b, type, f, args, 8, "");
+void cell_ll_contract(CellBuild *g, const CellContract *in) {
+  LLVMTypeRef types[9] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64, g->i64, g->ptr, g->i1};
+  LLVMTypeRef type = LLVMFunctionType(g->none, types, 9, false);
+  Shape shape = shape_of(in);
+  LLVMValueRef f = NULL;
+  for (int i = 0; i < g->contract_count && !f; i++)
+    if (memcmp(&g->contracts[i].shape, &shape, sizeof shape) == 0) f = g->contracts[i].function;
+  if (!f) {
+    // a function of its own: registers are then given out for this alone
+    CellPlace saved;
+    f = cell_ll_function(g, "contract", type, &saved);
+    Contract c = {.g = g, .k = shape.k, .m_most = shape.m, .n_most = shape.n};
+    c.m_fixed = shape.m_fixed, c.n_fixed = shape.n_fixed;
+    emit_body(&c, &shape, f);
+    cell_ll_return(g, &saved);
+    if (4 * c.scratch_used > g->extra_scratch) g->extra_scratch = 4 * c.scratch_used;
+    struct CellContractFunction made = {shape, f};
+    CELL_PUSH(g->arena, g->contracts, g->contract_count, g->contract_capacity, made);
+  }
+  LLVMValueRef args[9] = {in->a,     in->a_bit,   in->b,
+                          in->b_bit, in->out,     in->m,
+                          in->n,     in->scratch, LLVMConstInt(g->i1, in->stmt->add, false)};
+  LLVMBuildCall2(g->b, type, f, args, 9, "");
 }

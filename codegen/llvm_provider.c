@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Changed with every change of what is generated: it enters the key of the cache. */
-#define GENERATOR "1"
 
 static const char passes[] = "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
                              "loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,dce";
@@ -139,7 +137,7 @@ static void kernel_text(const CellKernel *k, CellText *text) {
 
 static CellKey kernel_key(const CellKernel *k, CellIsa isa) {
   CellText text = {0};
-  cell_text_printf(&text, "%s %s %s %d\n", GENERATOR, CELL_LLVM_VERSION, features_of(isa),
+  cell_text_printf(&text, "%s %s %s %d\n", CELL_GENERATOR, CELL_LLVM_VERSION, features_of(isa),
                    lanes_of(isa));
   kernel_text(k, &text);
   CellKey key = cell_key((CellKey){{17, 29}}, text.data, text.length);
