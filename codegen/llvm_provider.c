@@ -9,6 +9,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -16,7 +17,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
 
 static const char passes[] = "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
                              "loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,dce";
@@ -36,6 +36,9 @@ static int lanes_of(CellIsa isa) {
 }
 
 static void initialize(void) {
+  // half of the time of code generation, for address arithmetic that the loops do not need
+  static const char *const options[] = {"cellc", "-disable-lsr"};
+  LLVMParseCommandLineOptions(2, options, NULL);
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
 }
