@@ -28,7 +28,12 @@ static bool check_definition(CellElab *elab, const CellItem *cell) {
   int room = cell->params.count + cell->ports.count + cell->body.count;
   CellName *names = CELL_NEW_ARRAY(elab->arena, CellName, room + 1);
   int count = 0, outputs = 0, goodnesses = 0;
-  bool ok = true;
+  bool ok = room <= CELL_MAX_STATEMENTS;
+  if (!ok) {
+    cell_complain(&c, "E0308", cell->name.span,
+                  "a cell has at most %d arguments, ports and statements", CELL_MAX_STATEMENTS);
+    return false;
+  }
   for (int i = 0; i < cell->params.count; i++) names[count++] = cell->params.items[i].name;
   for (int i = 0; i < cell->ports.count; i++) names[count++] = cell->ports.items[i].name;
   for (int i = 0; i < cell->body.count; i++) {
@@ -210,6 +215,7 @@ static CellPlaced *add_cell(CellElab *elab, CellName name, CellSpan span) {
   }
   CellPlaced *p = &elab->cells[elab->cell_count++];
   *p = (CellPlaced){.name = name.text, .span = span, .block = -1, .output = -1, .goodness = -1};
+  p->reads = CELL_NEW_ARRAY(elab->arena, bool, CELL_MAX_CELLS);
   return p;
 }
 

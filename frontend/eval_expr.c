@@ -482,13 +482,11 @@ static CellDatum evaluate(const CellContext *c, const CellExpr *expr) {
   return CELL_FAILED;
 }
 
-CellDatum cell_evaluate(const CellContext *c, const CellExpr *expr) {
-  if (!expr || !cell_work_ok(c, expr->span)) return CELL_FAILED;
+/* values are marked with the place in the file, not in the prelude */
+static CellDatum evaluate_marked(const CellContext *c, const CellExpr *expr) {
   if (!c->stage) return evaluate(c, expr);
-  /* values are marked with the place in the file, not in the prelude */
   CellGraph *g = c->stage->g;
-  CellSpan before = g->span;
-  CellSpan at = expr->op;
+  CellSpan before = g->span, at = expr->op;
   const CellAst *prelude = c->elab->spec->prelude;
   for (const CellCallSite *call = c->calls; call && prelude && at.file == prelude->source;
        call = call->up)
@@ -496,5 +494,19 @@ CellDatum cell_evaluate(const CellContext *c, const CellExpr *expr) {
   g->span = at;
   CellDatum d = evaluate(c, expr);
   g->span = before;
+  return d;
+}
+
+CellDatum cell_evaluate(const CellContext *c, const CellExpr *expr) {
+  CellElab *elab = c->elab;
+  if (!expr || !cell_work_ok(c, expr->span)) return CELL_FAILED;
+  if (elab->depth >= CELL_MAX_NESTED) {
+    CellRecord *r = cell_complain(c, "E0206", expr->span, "this is nested too deeply");
+    cell_help(elab->diag, r, "functions count as written out where they are called");
+    return CELL_FAILED;
+  }
+  elab->depth++;
+  CellDatum d = evaluate_marked(c, expr);
+  elab->depth--;
   return d;
 }

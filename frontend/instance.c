@@ -149,6 +149,21 @@ static CellDatum part_of(const CellContext *c, CellStage *stage, int cell, const
   return unknown_part(c, cell, name, span);
 }
 
+/* The outputs that a cell's links lead to, from the bottom up: without this a tall stack would be as
+ * deep a recursion. What nobody needs of them is dropped with the rest. */
+static void evaluate_below(CellStage *stage, int cell) {
+  CellElab *elab = stage->elab;
+  bool *wanted = CELL_NEW_ARRAY(elab->arena, bool, cell + 1);
+  wanted[cell] = true;
+  for (int i = cell; i >= 0; i--)
+    for (int k = 0; k < i; k++) wanted[k] = wanted[k] || (wanted[i] && elab->cells[i].reads[k]);
+  for (int i = 0; i < cell; i++) {
+    const CellPlaced *p = &elab->cells[i];
+    if (wanted[i] && p->output >= 0 && !p->broken)
+      cell_statement_value(cell_instance(stage, i), p->output);
+  }
+}
+
 CellDatum cell_value_of(const CellContext *c, CellStage *stage, int cell, const char *name,
                         CellSpan span) {
   CellElab *elab = c->elab;
@@ -165,6 +180,10 @@ CellDatum cell_value_of(const CellContext *c, CellStage *stage, int cell, const 
               name ? name : "");
     return CELL_FAILED;
   }
+  if (port)
+    elab->cells[c->cell].reads[cell] = true;
+  else
+    evaluate_below(stage, cell);
   CellDatum d = part_of(c, stage, cell, name, span);
   if (!port || !stage->stops || d.kind != CELL_IS_TENSOR) return d;
   /* gradients stop at ports, but inside a block */

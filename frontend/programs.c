@@ -37,27 +37,31 @@ static void mark_live(const CellGraph *g, bool *live, CellValue root) {
 static CellValue sink_replace(CellGraph *to, const CellGraph *from, CellValue v,
                               const CellValue *args, void *context);
 
-/* the value `v` of the old graph at the action `index` of the new one; memo: old -> new */
-static CellValue at_action(CellGraph *to, Sink *s, CellValue v, CellValue index, CellValue *memo) {
-  if (memo[v] != CELL_NONE) return memo[v];
+static bool over_candidates(const CellNode *n) {
+  return n->axes & CELL_AXIS(CELL_AXIS_CANDIDATE);
+}
+
+/* whether a value is read at all candidates anyway, so that one is taken from them; codes of actions
+ * are made again, they are cheaper than a choice */
+static bool take_from_all(const Sink *s, CellValue v) {
+  CellOp op = cell_node(s->from, v)->op;
+  return s->live[v] && op != CELL_OP_AXIS_INDEX && op != CELL_OP_ONE_HOT && op != CELL_OP_SIGN_BITS;
+}
+
+/* the value of the new graph for an operand, at the action `index` */
+static CellValue one_at_action(CellGraph *to, Sink *s, CellValue v, CellValue index,
+                               const CellValue *memo) {
   const CellNode *n = cell_node(s->from, v);
-  CellValue result;
-  if (!(n->axes & CELL_AXIS(CELL_AXIS_CANDIDATE))) {
-    result = cell_copy(to, s->from, v, s->copy, sink_replace, s);
-  } else if (n->op == CELL_OP_AXIS_INDEX) {
-    result = index;
-  } else if (s->live[v] && n->op != CELL_OP_ONE_HOT && n->op != CELL_OP_SIGN_BITS) {
+  if (n->op == CELL_OP_AXIS_INDEX && over_candidates(n)) return index;
+  if (!over_candidates(n) || take_from_all(s, v)) {
     CellValue all = cell_copy(to, s->from, v, s->copy, sink_replace, s);
-    result = cell_node(to, all)->axes & CELL_AXIS(CELL_AXIS_CANDIDATE)
-                 ? cell_take_axis(to, all, CELL_AXIS_CANDIDATE, index)
-                 : all;
-  } else {
-    CellValue *args = CELL_NEW_ARRAY(s->arena, CellValue, n->arg_count + 1);
-    for (int i = 0; i < n->arg_count; i++) args[i] = at_action(to, s, n->args[i], index, memo);
-    to->span = n->span;
-    result = cell_rebuild(to, n, args);
+    return over_candidates(cell_node(to, all)) ? cell_take_axis(to, all, CELL_AXIS_CANDIDATE, index)
+                                               : all;
   }
-  return memo[v] = result;
+  CellValue *args = CELL_NEW_ARRAY(s->arena, CellValue, n->arg_count + 1);
+  for (int i = 0; i < n->arg_count; i++) args[i] = memo[n->args[i]];
+  to->span = n->span;
+  return cell_rebuild(to, n, args);
 }
 
 static CellValue sink_replace(CellGraph *to, const CellGraph *from, CellValue v,
@@ -65,9 +69,19 @@ static CellValue sink_replace(CellGraph *to, const CellGraph *from, CellValue v,
   Sink *s = context;
   const CellNode *n = cell_node(from, v);
   if (n->op != CELL_OP_TAKE || n->dim != -1 || n->axis != CELL_AXIS_CANDIDATE) return CELL_NONE;
-  CellValue *memo = CELL_NEW_ARRAY(s->arena, CellValue, from->node_count);
-  for (int i = 0; i < from->node_count; i++) memo[i] = CELL_NONE;
-  return at_action(to, s, n->args[0], args[1], memo);
+  /* what has to be made again, from the source down; then made, operands first */
+  CellValue source = n->args[0];
+  bool *again = CELL_NEW_ARRAY(s->arena, bool, source + 1);
+  CellValue *memo = CELL_NEW_ARRAY(s->arena, CellValue, source + 1);
+  again[source] = true;
+  for (CellValue u = source; u >= 0; u--) {
+    const CellNode *m = cell_node(from, u);
+    if (!again[u] || !over_candidates(m) || take_from_all(s, u)) continue;
+    for (int i = 0; i < m->arg_count; i++) again[m->args[i]] = true;
+  }
+  for (CellValue u = 0; u <= source; u++)
+    if (again[u]) memo[u] = one_at_action(to, s, u, args[1], memo);
+  return memo[source];
 }
 
 CellGraph *cell_sink_choices(const CellGraph *g, int root_count, const CellValue *roots) {

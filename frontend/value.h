@@ -33,8 +33,10 @@ typedef struct CellFrame CellFrame;
 #define CELL_MAX_VALUES 1000000                /* values of one program */
 #define CELL_MAX_CALLS 64                      /* functions inside functions */
 #define CELL_MAX_WORK 2000000                  /* expressions evaluated in one build */
-#define CELL_MAX_CELLS 256                     /* cells of a stack */
-#define CELL_MAX_UNROLL 4096                   /* rounds of a for, items of a list */
+#define CELL_MAX_NESTED 2000    /* expressions inside expressions, all calls written out */
+#define CELL_MAX_STATEMENTS 900 /* of a cell's body */
+#define CELL_MAX_CELLS 256      /* cells of a stack */
+#define CELL_MAX_UNROLL 4096    /* rounds of a for, items of a list */
 
 /* ---- the spec ---- */
 
@@ -217,6 +219,7 @@ typedef struct {
   int block;              /* -1: none */
   CellGoodness kind;      /* known after the check */
   bool broken;            /* reported already: whoever reads it is not */
+  bool *reads;            /* by cell: whether a link reads its output of the same step */
 } CellPlaced;
 
 typedef struct {
@@ -254,6 +257,7 @@ struct CellElab {
   bool failed;        /* an error since this was last cleared, muted ones too */
   bool loose;         /* prev may be of unknown shape; weights that depend on it are left out */
   int64_t largest;    /* entries that a value of one sample may have */
+  int depth;          /* of evaluation */
   int64_t work;       /* expressions evaluated */
   int64_t parameters; /* entries of all parameters */
   CellRecord scratch;
