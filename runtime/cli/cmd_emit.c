@@ -40,11 +40,67 @@ static CellModule *only(CellModule *m, const char *program) {
   return m;
 }
 
+/* --disable, --stop-after and --print-after: the passes as the user wants them */
+typedef struct {
+  char *disable, *stop_after, *print_after; /* disable: names between commas */
+  const char *program;
+  CellDiag *diag;
+} Passes;
+
+static bool known_pass(const char *name, bool must_be_optional, CellDiag *diag) {
+  const char *names[16];
+  int count = 0;
+  for (int i = 0; i < cell_pass_count && count < 16; i++) {
+    if (must_be_optional && !cell_passes[i].optional) continue;
+    names[count++] = cell_passes[i].name;
+    if (strcmp(cell_passes[i].name, name) == 0) return true;
+  }
+  CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE, "there is no %spass `%s`",
+                                  must_be_optional ? "optional " : "", name);
+  CellText list = {0};
+  for (int i = 0; i < count; i++) cell_text_printf(&list, "%s%s", i ? ", " : "", names[i]);
+  cell_help(diag, record, "the passes are %s", list.data);
+  cell_text_free(&list);
+  return false;
+}
+
+static void print_after(const CellPass *pass, const CellModule *m, void *context) {
+  const Passes *passes = context;
+  if (!passes->print_after || strcmp(passes->print_after, pass->name) != 0) return;
+  for (int i = 0; i < m->program_count; i++) {
+    if (passes->program && strcmp(passes->program, m->programs[i]->name) != 0) continue;
+    CellText text = {0};
+    cell_print(m->programs[i], passes->diag, &text);
+    printf("# after %s\n%s\n", pass->name, text.data);
+    cell_text_free(&text);
+  }
+}
+
+static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *diag) {
+  const char *disabled[16];
+  int count = 0;
+  char *rest = passes->disable ? cell_arena_strdup(m->arena, passes->disable) : NULL;
+  for (char *name = rest ? strtok(rest, ",") : NULL; name && count < 16; name = strtok(NULL, ",")) {
+    if (!known_pass(name, true, diag)) return false;
+    disabled[count++] = name;
+  }
+  if (passes->stop_after && !known_pass(passes->stop_after, false, diag)) return false;
+  if (passes->print_after && !known_pass(passes->print_after, false, diag)) return false;
+  CellPassOptions options = {.disabled = disabled,
+                             .disabled_count = count,
+                             .stop_after = passes->stop_after,
+                             .after = print_after,
+                             .context = passes,
+                             .verify = verify};
+  return cell_run_passes(m, &options, diag);
+}
+
 /* kernels as text, or what the code generator makes of them */
-static void emit_plan(const CellCli *cli, const char *stage, const char *program, CellDiag *diag) {
+static void emit_plan(const CellCli *cli, const char *stage, const char *program, Passes *passes,
+                      CellDiag *diag) {
   CellModule *m = programs(cli, diag);
   if (!m || !known_program(m, program, diag)) return;
-  if (!cell_run_passes(m, &(CellPassOptions){.verify = false}, diag)) return;
+  if (!run_passes(m, passes, false, diag)) return;
   CellTarget target = cell_target(CELL_ISA_HOST);
   CellPlan *plan = cell_plan_create(m->arena, only(m, program), &target, NULL, diag);
   if (!plan) return;
@@ -59,10 +115,10 @@ static void emit_plan(const CellCli *cli, const char *stage, const char *program
 }
 
 /* the programs before the passes, or behind all passes over graphs */
-static void emit_graphs(const CellCli *cli, bool passes, const char *program, CellDiag *diag) {
+static void emit_graphs(const CellCli *cli, Passes *passes, const char *program, CellDiag *diag) {
   CellModule *m = programs(cli, diag);
   if (!m || !known_program(m, program, diag)) return;
-  if (passes && !cell_run_passes(m, &(CellPassOptions){.verify = true}, diag)) return;
+  if (passes && !run_passes(m, passes, true, diag)) return;
   CellText text = {0};
   bool found = false;
   for (int i = 0; i < m->program_count; i++) {
@@ -77,12 +133,19 @@ static void emit_graphs(const CellCli *cli, bool passes, const char *program, Ce
 
 int cell_cmd_emit(int argc, const char **argv) {
   char *stage = NULL, *program = NULL;
+  Passes passes = {0};
   struct poptOption options[] = {
       {"stage", 0, POPT_ARG_STRING, &stage, 0,
        "ast: the syntax tree; ir: the tensor programs as traced; grad: behind all passes over "
        "graphs; kernels: the plan; llvm, asm: its code on this machine",
        "STAGE"},
       {"program", 0, POPT_ARG_STRING, &program, 0, "only this one: act, update, sync", "NAME"},
+      {"disable", 0, POPT_ARG_STRING, &passes.disable, 0,
+       "leave out these optional passes over graphs", "PASS,..."},
+      {"stop-after", 0, POPT_ARG_STRING, &passes.stop_after, 0,
+       "run passes over graphs up to this one", "PASS"},
+      {"print-after", 0, POPT_ARG_STRING, &passes.print_after, 0,
+       "print the programs as they are after a pass too", "PASS"},
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "FILE --stage STAGE",
@@ -101,16 +164,20 @@ int cell_cmd_emit(int argc, const char **argv) {
                           near ? near : "");
   } else {
     CellDiag *diag = cell_diag_create();
+    passes.program = program, passes.diag = diag;
     if (which == 0)
       cell_cli_emit_ast(&cli, diag);
     else if (which <= 2)
-      emit_graphs(&cli, which == 2, program, diag);
+      emit_graphs(&cli, which == 2 ? &passes : NULL, program, diag);
     else
-      emit_plan(&cli, stages[which], program, diag);
+      emit_plan(&cli, stages[which], program, &passes, diag);
     code = cell_cli_end(&cli, cell_cli_report(&cli, diag));
     cell_diag_destroy(diag);
   }
   free(stage);
   free(program);
+  free(passes.disable);
+  free(passes.stop_after);
+  free(passes.print_after);
   return code;
 }
