@@ -33,11 +33,11 @@ CellTarget cell_target(CellIsa isa);
 CellIsa cell_isa_host(void);
 
 /* Codes of errors for which the command line ends with status 3: what runs kernels is missing here. */
-#define CELL_E_PROVIDER "E0601" /* the LLVM module could not be opened */
-#define CELL_E_ISA "E0602"      /* the machine has not the vectors asked for */
+#define CELL_E_PROVIDER "E1001" /* the LLVM module could not be opened */
+#define CELL_E_ISA "E1002"      /* the machine has not the vectors asked for */
 /* A kernel did not compile, or wrote outside its buffers: faults of cellc. */
-#define CELL_E_COMPILE "E0603"
-#define CELL_E_GUARD "E0604"
+#define CELL_E_COMPILE "E1003"
+#define CELL_E_GUARD "E1004"
 
 typedef struct CellEngine CellEngine;
 

@@ -1,5 +1,6 @@
 /* cli.c - see cli.h */
 #include "runtime/cli/cli.h"
+#include "codegen/codegen.h"
 #include "runtime/files.h"
 #include "runtime/json.h"
 
@@ -148,6 +149,11 @@ int cell_cli_fail(CellCli *cli, int code, const char *format, ...) {
   return cell_cli_end(cli, code);
 }
 
+/* what runs kernels is not there: no fault of the program that was to run */
+static bool is_missing(const CellRecord *r) {
+  return r->code && (strcmp(r->code, CELL_E_PROVIDER) == 0 || strcmp(r->code, CELL_E_ISA) == 0);
+}
+
 int cell_cli_report(const CellCli *cli, const CellDiag *diag) {
   if (cli->errors_as_json)
     cell_json_print(json_pack("{s:s, s:i, s:i, s:o}", "schema", "cellc.diagnostics.1", "errors",
@@ -156,6 +162,8 @@ int cell_cli_report(const CellCli *cli, const CellDiag *diag) {
                     stderr);
   else
     cell_diag_print(diag, stderr, cli->colour);
+  for (int i = 0; i < diag->record_count; i++)
+    if (is_missing(&diag->records[i])) return CELL_EXIT_MISSING;
   return diag->error_count ? CELL_EXIT_FAILED : CELL_EXIT_OK;
 }
 

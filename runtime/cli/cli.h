@@ -86,7 +86,8 @@ int cell_cli_usage(CellCli *cli, const char *format, ...) CELL_PRINTF(2, 3);
 int cell_cli_fail(CellCli *cli, int code, const char *format, ...) CELL_PRINTF(3, 4);
 /* Prints the records of `diag` to stderr: as text, or, with --error-format=json, as one document
  * {"schema": "cellc.diagnostics.1", "errors": N, "warnings": N, "diagnostics": [...]}, which is
- * there even when it is empty. Returns CELL_EXIT_FAILED if there are errors, else CELL_EXIT_OK. */
+ * there even when it is empty. Returns CELL_EXIT_FAILED if there are errors, CELL_EXIT_MISSING if what
+ * runs kernels is not there, else CELL_EXIT_OK. */
 int cell_cli_report(const CellCli *cli, const CellDiag *diag);
 
 /* Whether a write to stdout has failed (a closed pipe, a full disk); main() prints the message. */
