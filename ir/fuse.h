@@ -2,11 +2,11 @@
  *
  * The pass works in five steps, one file each:
  *   prepare.c     brings a graph into the form that the others expect (still a graph)
- *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps;
- *                 views disappear into those maps
+ *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps
+ *                 (fuse_access.c); views disappear into those maps
  *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut
  *   fuse_tree.c   the ops of a kernel -> a loop tree
- *   fuse_emit.c   loop tree -> kernel IR; a value lives in a register, in scratch with the extent of
+ *   fuse_emit.c   loop tree -> kernel IR, with fuse_body.c, fuse_contract.c and fuse_place.c; a value lives in a register, in scratch with the extent of
  *                 the loops that its definition and uses do not share, or in a buffer of the plan
  * fuse.c runs them and makes the plan; buffers.c lays out the arena. */
 #ifndef CELL_FUSE_H
@@ -184,7 +184,22 @@ struct FuseNode {
 /* prepare.c: a copy of g in the form that the pass expects. */
 CellGraph *fuse_prepare(const CellGraph *g);
 
+/* fuse_access.c */
+FuseIndex fuse_index_const(int64_t base);
+FuseIndex fuse_index_loop(int loop); /* that loop; 0 for -1 */
+bool fuse_index_add(FuseIndex *a, const FuseIndex *b,
+                    int64_t by);                 /* a + by * b; false: not affine, or no room */
+bool fuse_is_loop(const FuseIndex *x, int loop); /* exactly that loop, from 0 */
+bool fuse_is_view(CellOp op);
+/* Node v of region r, read at an index for each axis and dimension. */
+FuseAccess fuse_follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axis,
+                       const FuseIndex *dim);
+/* The same, read at loops; -1 is index 0. */
+FuseAccess fuse_read(Fuse *f, FuseRegion *r, CellValue v, const int *axis_loop,
+                     const int *dim_loop);
+
 /* fuse_ops.c */
+FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name);
 FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp *scan);
 FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v); /* the value of a node, made on demand */
 FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out); /* out = value of node v */
@@ -192,7 +207,6 @@ FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, 
                       const CellGraph *g, const char *name);
 /* out[0] = sum over a [tasks] value of partial sums */
 FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out);
-bool fuse_is_loop(const FuseIndex *x, int loop); /* exactly that loop, from 0 */
 typedef void (*FuseVisit)(FuseOp *op, FuseAccess *access, void *context);
 void fuse_each_access(FuseOp *op, FuseVisit visit, void *context);
 

@@ -25,6 +25,12 @@ static FuseOp *top_op(FuseOp *op) {
   return op;
 }
 
+/* what an op makes: its result, or a scan's carries */
+static FuseVal **results(FuseOp *op, int *count) {
+  *count = op->kind == FUSE_SCAN ? op->carry_count : 1;
+  return op->kind == FUSE_SCAN ? op->carries : &op->out;
+}
+
 typedef struct {
   FuseTask task;
   int32_t extent;
@@ -190,13 +196,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
 
   // as late as readers allow; levels count down from 0
   for (int i = n - 1; i >= 0; i--) {
-    FuseVal *outs[64];
-    int count = 0;
-    if (items[i].op->kind == FUSE_SCAN)
-      for (int c = 0; c < items[i].op->carry_count && count < 64; c++)
-        outs[count++] = items[i].op->carries[c];
-    else
-      outs[count++] = items[i].op->out;
+    int count;
+    FuseVal **outs = results(items[i].op, &count);
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
@@ -219,12 +220,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     bool starts_scan = op->kind != FUSE_SCAN && op->out->pinned;
     if (!starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN && beside[i] < op->level)
       op->level = beside[i];
-    FuseVal *outs[64];
-    int count = 0;
-    if (op->kind == FUSE_SCAN)
-      for (int c = 0; c < op->carry_count && count < 64; c++) outs[count++] = op->carries[c];
-    else
-      outs[count++] = op->out;
+    int count;
+    FuseVal **outs = results(op, &count);
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);

@@ -1,47 +1,10 @@
-/* fuse_ops.c - from graph nodes to ops with named loops.
+/* fuse_ops.c - from graph nodes to ops with named loops, in topological order. Loops of extent 1 do not exist.
  *
- * Views vanish: an operand is followed through reshape, transpose, slice and broadcast to the value that
- * is stored, and the index map on the way is kept. A view whose map would not be affine (a split of a
- * dimension that is not stored as one) is copied into a value of its own. Loops of extent 1 do not
- * exist. Ops come out in topological order. */
+ * A product is a CONTRACT statement (an anchor) where a parameter meets values of the batch, or where the batch
+ * is summed into a matrix; every other product is an ordinary nest. */
 #include <string.h>
 
 #include "ir/fuse.h"
-
-static FuseIndex index_const(int64_t base) {
-  return (FuseIndex){.base = base, .loaded = -1};
-}
-static FuseIndex index_loop(int loop) {
-  FuseIndex x = index_const(0);
-  if (loop >= 0) x.count = 1, x.term[0].loop = loop, x.term[0].coef = 1;
-  return x;
-}
-
-/* a + by * b; false if there is no room, or both hold an operand's value */
-static bool index_add(FuseIndex *a, const FuseIndex *b, int64_t by) {
-  a->base += by * b->base;
-  if (b->loaded >= 0) {
-    if (a->loaded >= 0 || by != 1) return false;
-    a->loaded = b->loaded;
-  }
-  if (b->scan) {
-    if (a->scan || by != 1) return false;
-    a->scan = b->scan;
-  }
-  for (int i = 0; i < b->count; i++) {
-    int j = 0;
-    while (j < a->count && a->term[j].loop != b->term[i].loop) j++;
-    if (j == CELL_MAX_RANK) return false;
-    if (j == a->count) a->count++, a->term[j].loop = b->term[i].loop, a->term[j].coef = 0;
-    a->term[j].coef += by * b->term[i].coef;
-  }
-  return true;
-}
-
-bool fuse_is_loop(const FuseIndex *x, int loop) {
-  return loop >= 0 && x->base == 0 && x->loaded < 0 && !x->scan && x->count == 1 &&
-         x->term[0].loop == loop && x->term[0].coef == 1;
-}
 
 FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
                       const CellGraph *g, const char *name) {
@@ -54,7 +17,7 @@ FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, 
   return val;
 }
 
-static FuseVal *node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
+FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
   const CellNode *n = cell_node(r->g, v);
   return fuse_new_val(f, n->dtype, n->rank, n->shape, n->axes, r->g, name);
 }
@@ -115,185 +78,6 @@ static void finish_op(Fuse *f, FuseOp *op) {
   CELL_PUSH(f->arena, f->all, f->all_count, f->all_capacity, op);
 }
 
-/* ---- operands ---- */
-
-/* index of each dimension of a reshape's operand, from those of its result; false if not affine */
-static bool unreshape(const CellNode *from, const CellNode *to, const FuseIndex *out, FuseIndex *in,
-                      bool stored) {
-  int i = 0, j = 0;
-  while (i < from->rank || j < to->rank) {
-    // the next groups of dimensions with equal products
-    int i0 = i, j0 = j;
-    int64_t p = i < from->rank ? from->shape[i++] : 1, q = j < to->rank ? to->shape[j++] : 1;
-    while (p != q) {
-      if (p < q)
-        p *= from->shape[i++];
-      else
-        q *= to->shape[j++];
-    }
-    FuseIndex whole = index_const(0);
-    int64_t stride = q;
-    for (int d = j0; d < j; d++) {
-      stride /= to->shape[d];
-      if (to->shape[d] > 1 && !index_add(&whole, &out[d], stride)) {
-        return false;
-      }
-      if (to->shape[d] > 1 && out[d].loaded >= 0 && stride != 1) return false;
-    }
-    // the operand's dimensions of the group; those of size 1 are at 0
-    int real = 0, last = -1;
-    for (int d = i0; d < i; d++) {
-      in[d] = index_const(0);
-      if (from->shape[d] > 1) real++, last = d;
-    }
-    if (real > 1 && !stored) {
-      return false;
-    }
-    // several stored neighbours: the whole index stands on the last, as an offset
-    if (real >= 1) in[last] = whole;
-    // ... but keep them apart where they are the same dimensions
-    if (real > 1 && j - j0 == real + 0) {
-      int d0 = i0;
-      bool same = true;
-      int e = j0;
-      for (int d = d0; d < i && same; d++) {
-        if (from->shape[d] == 1) continue;
-        while (e < j && to->shape[e] == 1) e++;
-        same = e < j && to->shape[e] == from->shape[d];
-        e++;
-      }
-      if (same) {
-        e = j0;
-        for (int d = d0; d < i; d++) {
-          if (from->shape[d] == 1) continue;
-          while (to->shape[e] == 1) e++;
-          in[d] = out[e++];
-        }
-      }
-    }
-  }
-  return true;
-}
-
-static bool is_view(CellOp op) {
-  return op == CELL_OP_RESHAPE || op == CELL_OP_TRANSPOSE || op == CELL_OP_SLICE ||
-         op == CELL_OP_BROADCAST || op == CELL_OP_STOP_GRADIENT;
-}
-
-static FuseRegion *outer_region(FuseRegion *r, CellValue *v, bool *carry, int *which) {
-  const CellNode *n = cell_node(r->g, *v);
-  int number;
-  *carry = false;
-  if (!r->scan) return NULL;
-  if (sscanf(n->name, "carry%d", &number) == 1) {
-    *carry = true, *which = number;
-    return r;
-  }
-  if (sscanf(n->name, "step%d", &number) == 1) {
-    *v = r->scan->node->args[r->scan->node->carry_count + number];
-    return r->parent;
-  }
-  return NULL;
-}
-
-/* whether a node's entries lie in memory as its shape says: no view, nor a scan's input, which may be one */
-static bool is_stored(const FuseRegion *r, CellValue v) {
-  const CellNode *n = cell_node(r->g, v);
-  if (r->vals[v]) return true;
-  if (n->op == CELL_OP_INPUT && r->scan && strncmp(n->name, "step", 4) == 0) return false;
-  return !is_view(n->op);
-}
-
-/* Follows node v of region r, read at axis[] and dim[], to what is stored. */
-static FuseAccess follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axis,
-                         const FuseIndex *dim) {
-  FuseAccess x = {.kind = FUSE_VALUE};
-  for (int a = 0; a < CELL_MAX_AXES; a++) x.axis[a] = axis[a];
-  for (int d = 0; d < CELL_MAX_RANK; d++) x.dim[d] = dim[d];
-  for (;;) {
-    const CellNode *n = cell_node(r->g, v);
-    if (r->vals[v]) {
-      x.val = r->vals[v];
-      return x;
-    }
-    if (n->op == CELL_OP_INPUT) {
-      bool carry;
-      int which;
-      FuseRegion *up = outer_region(r, &v, &carry, &which);
-      if (carry) {
-        x.val = r->scan->carries[which];
-        return x;
-      }
-      if (up) {
-        x.axis[r->scan->axis] = (FuseIndex){.loaded = -1, .scan = r->scan};
-        r = up;
-        continue;
-      }
-    }
-    if (n->op == CELL_OP_CONST) {
-      x.kind = FUSE_CONSTANT, x.number = n->number;
-      return x;
-    }
-    if (n->op == CELL_OP_RANGE) {
-      x.kind = FUSE_RANGE;
-      return x;
-    }
-    if (n->op == CELL_OP_AXIS_INDEX) {
-      x.kind = FUSE_POSITION, x.axis[0] = x.axis[n->axis];
-      return x;
-    }
-    if (!is_view(n->op)) {
-      x.val = fuse_val(f, r, v);
-      return x;
-    }
-    CellValue a = n->args[0];
-    const CellNode *an = cell_node(r->g, a);
-    FuseIndex in[CELL_MAX_RANK];
-    for (int d = 0; d < CELL_MAX_RANK; d++) in[d] = index_const(0);
-    switch (n->op) {
-    case CELL_OP_RESHAPE:
-      if (!unreshape(an, n, x.dim, in, is_stored(r, a))) {
-        // not affine: the operand becomes a value of its own, row-major
-        FuseVal *copy = node_val(f, r, a, NULL);
-        if (!is_stored(r, a)) fuse_copy_op(f, r, a, copy), r->vals[a] = copy;
-        if (!unreshape(an, n, x.dim, in, true)) {
-          // an index that cannot be merged (a loaded one): the result is copied as well
-          FuseVal *whole = node_val(f, r, v, NULL);
-          fuse_copy_op(f, r, v, whole);
-          r->vals[v] = whole;
-          continue;
-        }
-      }
-      break;
-    case CELL_OP_TRANSPOSE:
-      for (int d = 0; d < n->rank; d++) in[n->map[d]] = x.dim[d];
-      break;
-    case CELL_OP_SLICE:
-      for (int d = 0; d < n->rank; d++) in[d] = x.dim[d];
-      in[n->dim].base += n->begin;
-      break;
-    case CELL_OP_BROADCAST:
-      for (int d = 0; d < an->rank; d++)
-        in[d] = an->shape[d] == 1 ? index_const(0) : x.dim[n->map[d]];
-      break;
-    default:
-      for (int d = 0; d < n->rank; d++) in[d] = x.dim[d];
-    }
-    memcpy(x.dim, in, sizeof in);
-    v = a;
-  }
-}
-
-/* operand i of an op, read at the loops given for its axes and dimensions */
-static FuseAccess operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis_loop,
-                          const int *dim_loop) {
-  FuseIndex axis[CELL_MAX_AXES], dim[CELL_MAX_RANK];
-  const CellNode *n = cell_node(r->g, v);
-  for (int a = 0; a < CELL_MAX_AXES; a++) axis[a] = index_loop(axis_loop[a]);
-  for (int d = 0; d < CELL_MAX_RANK; d++) dim[d] = index_loop(d < n->rank ? dim_loop[d] : -1);
-  return follow(f, r, v, axis, dim);
-}
-
 /* ---- one op a node ---- */
 
 static void out_loops(FuseOp *op, const CellGraph *g, const CellNode *n) {
@@ -310,7 +94,7 @@ static void make_elementwise(Fuse *f, FuseRegion *r, CellValue v) {
   op->arg_count = n->arg_count;
   op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, n->arg_count);
   for (int i = 0; i < n->arg_count; i++)
-    op->args[i] = operand(f, r, n->args[i], op->out_axis, op->out_dim);
+    op->args[i] = fuse_read(f, r, n->args[i], op->out_axis, op->out_dim);
   finish_op(f, op);
 }
 
@@ -330,7 +114,7 @@ FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out) {
   // the view itself may be what is copied: follow it, not a value that stands for it
   FuseVal *own = r->vals[v];
   if (own == out) r->vals[v] = NULL;
-  op->args[0] = operand(f, r, v, loops, op->out_dim);
+  op->args[0] = fuse_read(f, r, v, loops, op->out_dim);
   if (own == out) r->vals[v] = own;
   finish_op(f, op);
   return op;
@@ -344,19 +128,19 @@ static void make_take(Fuse *f, FuseRegion *r, CellValue v) {
   op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
   // args[0] is what is read, args[1] the index
   FuseIndex axis[CELL_MAX_AXES], dim[CELL_MAX_RANK];
-  for (int i = 0; i < CELL_MAX_AXES; i++) axis[i] = index_loop(op->out_axis[i]);
-  for (int i = 0; i < CELL_MAX_RANK; i++) dim[i] = index_const(0);
+  for (int i = 0; i < CELL_MAX_AXES; i++) axis[i] = fuse_index_loop(op->out_axis[i]);
+  for (int i = 0; i < CELL_MAX_RANK; i++) dim[i] = fuse_index_const(0);
   int at = 0;
   for (int d = 0; d < a->rank; d++)
-    if (n->dim != d) dim[d] = index_loop(op->out_dim[at++]);
-  FuseIndex loaded = index_const(0);
+    if (n->dim != d) dim[d] = fuse_index_loop(op->out_dim[at++]);
+  FuseIndex loaded = fuse_index_const(0);
   loaded.loaded = 1;
   if (n->dim >= 0)
     dim[n->dim] = loaded;
   else
     axis[n->axis] = loaded;
   int none[CELL_MAX_RANK] = {-1, -1, -1, -1};
-  op->args[1] = operand(f, r, n->args[1], op->out_axis, none);
+  op->args[1] = fuse_read(f, r, n->args[1], op->out_axis, none);
   if (op->args[1].kind == FUSE_POSITION && op->args[1].axis[0].loaded < 0) {
     // an index that is a loop is no load
     if (n->dim >= 0)
@@ -365,7 +149,7 @@ static void make_take(Fuse *f, FuseRegion *r, CellValue v) {
       axis[n->axis] = op->args[1].axis[0];
     op->arg_count = 1;
   }
-  op->args[0] = follow(f, r, n->args[0], axis, dim);
+  op->args[0] = fuse_follow(f, r, n->args[0], axis, dim);
   finish_op(f, op);
 }
 
@@ -375,7 +159,7 @@ static void make_one_hot(Fuse *f, FuseRegion *r, CellValue v) {
   out_loops(op, r->g, n);
   op->arg_count = 1;
   op->args = CELL_NEW(f->arena, FuseAccess);
-  op->args[0] = operand(f, r, n->args[0], op->out_axis, op->out_dim);
+  op->args[0] = fuse_read(f, r, n->args[0], op->out_axis, op->out_dim);
   finish_op(f, op);
 }
 
@@ -390,7 +174,7 @@ static void make_sign_bits(Fuse *f, FuseRegion *r, CellValue v) {
     op->out_offset[n->rank - 1] = i;
     op->arg_count = 1;
     op->args = CELL_NEW(f->arena, FuseAccess);
-    op->args[0] = operand(f, r, n->args[0], op->out_axis, op->out_dim);
+    op->args[0] = fuse_read(f, r, n->args[0], op->out_axis, op->out_dim);
     finish_op(f, op);
   }
 }
@@ -407,13 +191,8 @@ static void make_reduce(Fuse *f, FuseRegion *r, CellValue v) {
     dim[d] = n->dims >> d & 1 ? add_loop(op, a->shape[d], -1, true) : op->out_dim[at++];
   op->arg_count = 1;
   op->args = CELL_NEW(f->arena, FuseAccess);
-  op->args[0] = operand(f, r, n->args[0], axis, dim);
+  op->args[0] = fuse_read(f, r, n->args[0], axis, dim);
   finish_op(f, op);
-}
-
-static int letter_loop(const CellNode *n, const int *loops, char letter) {
-  (void)n;
-  return loops[(unsigned char)letter & 127];
 }
 
 /* loops of a contract: result axes and dimensions, then what is summed */
@@ -430,7 +209,7 @@ static void contract_loops(FuseOp *op, FuseRegion *r, int *axis, int dims[2][CEL
     for (int d = 0; d < a->rank; d++) {
       int *slot = &loops[(unsigned char)n->labels[i][d] & 127];
       if (*slot == -2) *slot = add_loop(op, a->shape[d], -1, true);
-      dims[i][d] = letter_loop(n, loops, n->labels[i][d]);
+      dims[i][d] = *slot;
     }
   }
 }
@@ -441,7 +220,7 @@ static FuseAccess contract_operand(Fuse *f, FuseRegion *r, CellValue v, const in
   int own[CELL_MAX_AXES];
   for (int a = 0; a < CELL_MAX_AXES; a++)
     own[a] = cell_node(r->g, v)->axes & CELL_AXIS(a) ? axis[a] : -1;
-  return operand(f, r, v, own, dims);
+  return fuse_read(f, r, v, own, dims);
 }
 
 static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
@@ -493,7 +272,7 @@ static FuseAccess float_operand(Fuse *f, FuseRegion *r, CellValue v, const int *
   FuseAccess x = contract_operand(f, r, v, axis, dims);
   if (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS) return x;
   if (!r->floats[v]) {
-    r->floats[v] = node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
+    r->floats[v] = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
     fuse_copy_op(f, r, v, r->floats[v]);
   }
   FuseVal *own = r->vals[v];
@@ -586,10 +365,10 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
       } else if (a[i].extent >= 0) {
         // the parameter is read from the piece's first column on
         s->k_extent = a[i].extent;
-        FuseIndex begin = index_const(a[i].begin);
+        FuseIndex begin = fuse_index_const(a[i].begin);
         for (int d = 0; d < s->b.val->rank; d++)
           if (s->b.dim[d].count == 1 && s->b.dim[d].term[0].loop == op->loop_k)
-            index_add(&s->b.dim[d], &begin, s->b.dim[d].term[0].coef);
+            fuse_index_add(&s->b.dim[d], &begin, s->b.dim[d].term[0].coef);
         s->add = i > 0;
       }
     }
@@ -653,9 +432,9 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
     CellValue out = cell_find_output(
         n->body, op->carries[i]->name ? cell_arena_printf(f->arena, "carry%d", i) : "");
     const CellNode *o = cell_node(n->body, out);
-    if (is_view(o->op) || o->op == CELL_OP_INPUT || o->op == CELL_OP_CONST ||
+    if (fuse_is_view(o->op) || o->op == CELL_OP_INPUT || o->op == CELL_OP_CONST ||
         o->op == CELL_OP_RANGE || o->op == CELL_OP_AXIS_INDEX) {
-      next[i] = node_val(f, body, out, NULL);
+      next[i] = fuse_node_val(f, body, out, NULL);
       fuse_copy_op(f, body, out, next[i]);
     } else {
       next[i] = fuse_val(f, body, out);
@@ -687,9 +466,9 @@ FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out) {
   op->arg_count = 1;
   op->args = CELL_NEW(f->arena, FuseAccess);
   op->args[0].kind = FUSE_VALUE, op->args[0].val = partials;
-  for (int a = 0; a < CELL_MAX_AXES; a++) op->args[0].axis[a] = index_const(0);
-  for (int d = 0; d < CELL_MAX_RANK; d++) op->args[0].dim[d] = index_const(0);
-  op->args[0].dim[0] = index_loop(loop);
+  for (int a = 0; a < CELL_MAX_AXES; a++) op->args[0].axis[a] = fuse_index_const(0);
+  for (int d = 0; d < CELL_MAX_RANK; d++) op->args[0].dim[d] = fuse_index_const(0);
+  op->args[0].dim[0] = fuse_index_loop(loop);
   finish_op(f, op);
   return op;
 }
@@ -706,7 +485,7 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
       if (outer != CELL_NONE) return r->vals[v] = fuse_val(f, top, outer);
       // read by a body alone: the program's table of buffers joins it by name
     }
-    FuseVal *val = node_val(f, r, v, n->name);
+    FuseVal *val = fuse_node_val(f, r, v, n->name);
     val->global = true;
     return r->vals[v] = val;
   }
@@ -720,12 +499,12 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
       op = r->ops[r->op_count - 1];
     }
     // a copy, so that a carry never outlives its kernel
-    FuseVal *val = node_val(f, r, v, cell_arena_printf(f->arena, "%%%d", v));
+    FuseVal *val = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d", v));
     r->vals[v] = op->carries[n->begin];
     fuse_copy_op(f, r, v, val);
     return r->vals[v] = val;
   }
-  FuseVal *val = r->vals[v] = node_val(f, r, v, NULL);
+  FuseVal *val = r->vals[v] = fuse_node_val(f, r, v, NULL);
   val->name = cell_arena_printf(f->arena, "%%%d", v);
   if (n->dtype == CELL_BITS) val->dtype = CELL_F;
   if (cell_op_info[n->op].scalar)

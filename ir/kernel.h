@@ -37,7 +37,7 @@
 
 #include "ir/ir.h"
 
-enum { CELL_MAX_TERMS = 8 };
+enum { CELL_MAX_TERMS = 16 };
 
 /* base + sum of coef * var (+ coef * a loaded i32 value). */
 typedef struct {

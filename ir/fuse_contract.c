@@ -1,0 +1,137 @@
+/* fuse_contract.c - products of a tile as CONTRACT statements over strided views. Further loops fold into rows or
+ * into the inner loop where strides allow it, else they run around the statement. */
+#include "ir/fuse_emit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- contract statements ---- */
+
+static int64_t loop_coef(const FuseAccess *x, int loop) {
+  int64_t coef = 0;
+  if (loop < 0) return 0;
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    if (x->val->axes & CELL_AXIS(a))
+      for (int t = 0; t < x->axis[a].count; t++)
+        if (x->axis[a].term[t].loop == loop)
+          coef += x->axis[a].term[t].coef * x->val->axis_stride[a];
+  for (int d = 0; d < x->val->rank; d++)
+    for (int t = 0; t < x->dim[d].count; t++)
+      if (x->dim[d].term[t].loop == loop) coef += x->dim[d].term[t].coef * x->val->dim_stride[d];
+  return coef;
+}
+
+static int64_t out_coef(const FuseOp *op, int loop) {
+  if (loop < 0) return 0;
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    if (op->out_axis[a] == loop) return op->out->axis_stride[a];
+  for (int d = 0; d < op->out->rank; d++)
+    if (op->out_dim[d] == loop) return op->out->dim_stride[d];
+  return 0;
+}
+
+/* base of a view: constants, scan positions, the loops around, and the tile's start if it is not local */
+static CellAffine view_base(FuseEmit *e, FuseOp *op, const FuseAccess *x, uint32_t around) {
+  CellAffine base = cell_affine(0);
+  for (int i = 0; i < CELL_MAX_AXES + x->val->rank; i++) {
+    bool axis = i < CELL_MAX_AXES;
+    if (axis && !(x->val->axes & CELL_AXIS(i))) continue;
+    const FuseIndex *index = axis ? &x->axis[i] : &x->dim[i - CELL_MAX_AXES];
+    int64_t stride = axis ? x->val->axis_stride[i] : x->val->dim_stride[i - CELL_MAX_AXES];
+    base.base += index->base * stride;
+    if (index->scan) base = cell_affine_add(base, cell_affine_var(index->scan->time_var, stride));
+  }
+  for (int l = 0; l < op->loop_count; l++)
+    if (around >> l & 1)
+      base = cell_affine_add(base, cell_affine_scale(fuse_loop_affine(e, op, l), loop_coef(x, l)));
+  for (int l = 0; l < op->loop_count; l++)
+    if (fuse_in_task(e, op, l) && x->val->place != FUSE_SCRATCH && !(around >> l & 1))
+      base = cell_affine_add(base, cell_affine_var(0, e->k->tile * loop_coef(x, l)));
+  return base;
+}
+
+/* where the segment's part of the result begins, but for loops around */
+static CellAffine out_base(FuseEmit *e, FuseOp *op, const FuseSegment *s) {
+  int64_t om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
+  CellAffine base = cell_affine(s->m_offset * om + s->n_offset * on);
+  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
+  if (cut && op->out->place != FUSE_SCRATCH)
+    base = cell_affine_add(base, cell_affine_var(0, e->k->tile * om));
+  return base;
+}
+
+static void zero_view(FuseEmit *e, FuseOp *op, CellBufferRef out, const FuseSegment *s, int64_t m,
+                      int64_t om, int64_t on) {
+  FuseBody rows, columns;
+  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
+  // a ragged tile has fewer rows: count them from the tile's start
+  bool ragged = cut && e->k->tasks * e->k->tile != e->k->extent;
+  CellAffine start = ragged ? cell_affine_var(0, e->k->tile) : cell_affine(0);
+  int row = fuse_open_loop(e, &rows, CELL_LOOP_SERIAL, start, m, ragged ? e->k->extent : 0);
+  int column = fuse_open_loop(e, &columns, CELL_LOOP_LANES, cell_affine(0), s->n_extent, 0);
+  CellAffine at = cell_affine_add(out_base(e, op, s), cell_affine_var(row, om));
+  if (ragged) at = cell_affine_add(at, cell_affine_var(0, -e->k->tile * om));
+  fuse_store(e, out, cell_affine_add(at, cell_affine_var(column, on)), fuse_constant(e, 0), false);
+  fuse_close(e);
+  fuse_close(e);
+}
+
+void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
+  CellBufferRef out = fuse_place_of(e, op->out, true);
+  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
+  for (int i = 0; i < op->segment_count; i++) {
+    FuseSegment *s = &op->segments[i];
+    CellBufferRef a = fuse_place_of(e, s->a.val, false), b = fuse_place_of(e, s->b.val, false);
+    int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1,
+            k = s->k_extent;
+    int64_t am = loop_coef(&s->a, op->loop_m), ak = loop_coef(&s->a, op->loop_k),
+            bn = loop_coef(&s->b, op->loop_n), bk = loop_coef(&s->b, op->loop_k),
+            om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
+    // further loops fold into rows or the inner loop where strides allow; the rest run around
+    uint32_t around = 0, summed = 0;
+    for (int l = op->loop_count - 1; l >= 0; l--) {
+      if (l == op->loop_m || l == op->loop_n || l == op->loop_k) continue;
+      int32_t n = op->loops[l].extent;
+      int64_t la = loop_coef(&s->a, l), lb = loop_coef(&s->b, l), lo = out_coef(op, l);
+      if (!op->loops[l].reduced && op->loop_m >= 0 && lb == 0 && am == la * n && om == lo * n &&
+          la > 0) {
+        am = la, om = lo, m *= n, limit *= n, repeat *= n;
+      } else if (op->loops[l].reduced && op->loop_k >= 0 && ak == la * n && bk == lb * n &&
+                 la > 0 && lb > 0) {
+        ak = la, bk = lb, k *= n;
+      } else {
+        around |= 1u << l;
+        if (op->loops[l].reduced) summed |= 1u << l;
+      }
+    }
+    FuseBody bodies[FUSE_MAX_LOOPS];
+    int opened = 0;
+    fuse_begin_op(e);
+    bool add = s->add;
+    if (summed) {
+      // axes whose strides do not fold: from zeros, one product an entry
+      if (!add) zero_view(e, op, out, s, m, om, on);
+      add = true;
+    }
+    for (int l = 0; l < op->loop_count; l++) {
+      if (!(around >> l & 1)) continue;
+      e->loop_var[l] = fuse_open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, cell_affine(0),
+                                      op->loops[l].extent, 0);
+    }
+    CellStmt *c = fuse_stmt(e, CELL_K_CONTRACT);
+    c->m = m, c->n = s->n_extent, c->k = k, c->add = add;
+    c->m_begin = c->n_begin = cell_affine(0);
+    if (cut && e->k->tasks * e->k->tile != e->k->extent)
+      c->m_begin = cell_affine_var(0, e->k->tile * repeat), c->m_limit = limit;
+    c->a = (CellView){a, view_base(e, op, &s->a, around), am, ak};
+    c->b = (CellView){b, view_base(e, op, &s->b, around), bn, bk};
+    CellAffine base = out_base(e, op, s);
+    for (int l = 0; l < op->loop_count; l++)
+      if (around >> l & 1)
+        base =
+            cell_affine_add(base, cell_affine_scale(fuse_loop_affine(e, op, l), out_coef(op, l)));
+    c->out = (CellView){out, base, om, on};
+    while (opened-- > 0) fuse_close(e);
+  }
+  fuse_begin_op(e);
+}
