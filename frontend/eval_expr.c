@@ -368,7 +368,10 @@ bool cell_want_tensor(const CellContext *c, CellDatum d, CellSpan span, CellDatu
   if (d.kind == CELL_IS_UNKNOWN) return true;
   if (d.kind != CELL_IS_TENSOR && d.kind != CELL_IS_NUMBER && d.kind != CELL_IS_BOOL)
     return wrong_kind(c, d, span, "a tensor");
-  if (!c->stage) return wrong_kind(c, d, span, "a constant");
+  if (!c->stage) {
+    cell_complain(c, "E0306", span, "a constant is wanted here, and this makes a tensor");
+    return false;
+  }
   CellGraph *g = cell_graph_of(c);
   if (d.kind == CELL_IS_TENSOR) {
     if (cell_node(g, d.tensor)->dtype == CELL_I)

@@ -85,7 +85,8 @@ static int word_number(const char *words, const char *word) {
 }
 
 static CellContext settings_context(CellElab *elab, CellSpec *spec) {
-  *elab = (CellElab){.spec = spec, .arena = spec->arena, .diag = spec->diag};
+  *elab = (CellElab){
+      .spec = spec, .arena = spec->arena, .diag = spec->diag, .largest = CELL_MAX_SAMPLE};
   return cell_home_context(elab, CELL_IN_SETTING);
 }
 
