@@ -5,7 +5,7 @@
 #ifndef CELL_LLVM_BUILD_H
 #define CELL_LLVM_BUILD_H
 
-#include "codegen/internal.h"
+#include "codegen/llvm_split.h"
 
 #include <llvm-c/Core.h>
 
@@ -115,7 +115,15 @@ LLVMValueRef cell_ll_function(CellBuild *g, const char *name, LLVMTypeRef type, 
 void cell_ll_return(CellBuild *g, const CellPlace *saved);
 
 /* ---- llvm_kernel.c ---- */
-bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol);
+
+/* A kernel's entry, which calls the pieces that `split` names. */
+void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
+                    const CellPieces *pieces, const char *symbol);
+/* A piece: void f(pointers of its arguments..., parameters i64..., scratch beyond the kernel's). */
+void cell_ll_piece(CellBuild *g, const CellPiece *piece, const char *symbol);
+
+enum { CELL_SYMBOL_SIZE = 48 };
+void cell_ll_symbol(CellKey key, char symbol[CELL_SYMBOL_SIZE]);
 
 /* ---- llvm_tile.c ---- */
 

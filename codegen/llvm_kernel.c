@@ -37,6 +37,8 @@ typedef struct {
   const CellKernel *k;
   LLVMValueRef *args, *scratch;
   LLVMValueRef scratch_end; /* where the contractions' own begins */
+  const CellSplit *split;   /* NULL in a piece */
+  const CellPieces *pieces;
   Value *values;
   LLVMValueRef *vars;
   int lane;          /* the lane variable, or -1 */
@@ -157,7 +159,7 @@ static int cost(const CellStmt *s) {
 // vectors an iteration: enough to hide the chain through an accumulator of a short body
 static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   int n = cost(loop->body);
-  int unroll = n <= 8 ? 4 : n <= 20 ? 2 : 1;
+  int unroll = n <= 8 ? 4 : n <= 60 ? 4 : 1;
   if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
   while (unroll > 1 && loop->extent < 2 * unroll * g->lanes) unroll /= 2;
   return unroll;
@@ -680,31 +682,6 @@ static void emit_loop(Lower *l, const CellStmt *s) {
   mark_due(l, s);
 }
 
-static void emit_body(Lower *l, const CellStmt *s) {
-  CellBuild *g = l->g;
-  for (; s; s = s->next) {
-    if (l->lane < 0) fold_before(l, s);
-    switch (s->kind) {
-    case CELL_K_LOOP: emit_loop(l, s); break;
-    case CELL_K_CONST: {
-      Value *v = &l->values[s->value];
-      v->lanes = false;
-      v->v[0] = s->dtype == CELL_I
-                    ? LLVMConstInt(g->i32, (unsigned long long)(int64_t)s->number, true)
-                    : LLVMConstReal(g->f32, s->number);
-      break;
-    }
-    case CELL_K_VAR: emit_var(l, s); break;
-    case CELL_K_LOAD: emit_load(l, s); break;
-    case CELL_K_LET: emit_let(l, s); break;
-    case CELL_K_ACC: emit_acc(l, s); break;
-    case CELL_K_UPDATE: emit_update(l, s); break;
-    case CELL_K_STORE: emit_store(l, s); break;
-    case CELL_K_CONTRACT: emit_contract(l, s); break;
-    }
-  }
-}
-
 // partials of an accumulator: as many as the widest lanes loop that updates it has vectors
 static void choose_copies(Lower *l, const CellStmt *s) {
   for (; s; s = s->next) {
@@ -718,25 +695,137 @@ static void choose_copies(Lower *l, const CellStmt *s) {
   }
 }
 
-bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol) {
+// a piece's function in this module
+static LLVMTypeRef piece_type(CellBuild *g, int args, int params) {
+  int count = args + params + 1;
+  LLVMTypeRef *types = CELL_NEW_ARRAY(g->arena, LLVMTypeRef, (size_t)count);
+  for (int i = 0; i < count; i++) types[i] = i < args || i == count - 1 ? g->ptr : g->i64;
+  return LLVMFunctionType(g->none, types, (unsigned)count, false);
+}
+
+void cell_ll_symbol(CellKey key, char symbol[CELL_SYMBOL_SIZE]) {
+  snprintf(symbol, CELL_SYMBOL_SIZE, "cell_%016llx%016llx", (unsigned long long)key.words[0],
+           (unsigned long long)key.words[1]);
+}
+
+static void emit_call(Lower *l, const CellPieceCall *call) {
+  CellBuild *g = l->g;
+  const CellPiece *piece = &l->pieces->pieces[call->piece];
+  int count = call->bind_count + call->param_count + 1, at = 0;
+  LLVMValueRef *args = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)count);
+  for (int i = 0; i < call->bind_count; i++) {
+    const CellBind *bind = &call->binds[i];
+    if (bind->kind == CELL_BIND_BUFFER) {
+      LLVMValueRef base = affine(l, &bind->base, 0);
+      args[at] = pointer_of(l, bind->buffer);
+      if (!LLVMIsAConstantInt(base) || LLVMConstIntGetSExtValue(base) != 0)
+        args[at] = cell_ll_at(g, args[at], base);
+    } else {
+      args[at] = cell_ll_alloca(g, piece->kernel.args[i] == CELL_I ? g->i32 : g->f32);
+      if (bind->kind == CELL_BIND_VALUE)
+        LLVMBuildStore(g->b, get(l, bind->value, 0, false), args[at]);
+    }
+    at++;
+  }
+  for (int i = 0; i < call->param_count; i++) args[at++] = affine(l, &call->params[i], 0);
+  args[at] = l->scratch_end;
+
+  char symbol[CELL_SYMBOL_SIZE];
+  cell_ll_symbol(piece->key, symbol);
+  LLVMTypeRef type = piece_type(g, call->bind_count, call->param_count);
+  LLVMValueRef f = LLVMGetNamedFunction(g->module, symbol);
+  if (!f) f = LLVMAddFunction(g->module, symbol, type);
+  LLVMBuildCall2(g->b, type, f, args, (unsigned)count, "");
+
+  // accumulators that the piece declared are plain values here
+  for (int i = 0; i < call->bind_count; i++) {
+    if (call->binds[i].kind != CELL_BIND_RESULT) continue;
+    Value *v = &l->values[call->binds[i].value];
+    CellStmt *def = CELL_NEW(g->arena, CellStmt);
+    *def = *v->def;
+    def->kind = CELL_K_LOAD;
+    v->def = def;
+    v->partial = v->lanes = false;
+    v->v[0] = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(args[i]), args[i], "");
+  }
+}
+
+static void emit_body(Lower *l, const CellStmt *s) {
+  CellBuild *g = l->g;
+  for (; s; s = s->next) {
+    if (l->lane < 0) fold_before(l, s);
+    const CellPieceCall *call = l->split && (s->kind == CELL_K_LOOP || s->kind == CELL_K_CONTRACT)
+                                    ? cell_split_call(l->split, s)
+                                    : NULL;
+    if (call) {
+      emit_call(l, call);
+      continue;
+    }
+    switch (s->kind) {
+    case CELL_K_LOOP: emit_loop(l, s); break;
+    case CELL_K_CONST: {
+      Value *v = &l->values[s->value];
+      v->lanes = false;
+      v->v[0] = s->dtype == CELL_I
+                    ? LLVMConstInt(g->i32, (unsigned long long)(int64_t)s->number, true)
+                    : LLVMConstReal(g->f32, s->number);
+      break;
+    }
+    case CELL_K_VAR: emit_var(l, s); break;
+    case CELL_K_LOAD: emit_load(l, s); break;
+    case CELL_K_LET: emit_let(l, s); break;
+    case CELL_K_ACC:
+      if (!l->split || !l->split->absorbed[s->value]) emit_acc(l, s);
+      break;
+    case CELL_K_UPDATE: emit_update(l, s); break;
+    case CELL_K_STORE: emit_store(l, s); break;
+    case CELL_K_CONTRACT: emit_contract(l, s); break;
+    }
+  }
+}
+
+static void prepare(Lower *l) {
+  CellArena *arena = l->g->arena;
+  const CellKernel *k = l->k;
+  l->values = CELL_NEW_ARRAY(arena, Value, (size_t)k->value_count + 1);
+  l->vars = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->var_count + 1);
+  l->args = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->arg_count + 1);
+  l->scratch = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->scratch_count + 1);
+  survey(l, k->body, false);
+  choose_fused(l, k->body);
+  for (int i = 0; i < k->value_count; i++) l->values[i].copies = 1;
+  choose_copies(l, k->body);
+}
+
+static LLVMValueRef new_function(CellBuild *g, LLVMTypeRef type, const char *symbol,
+                                 CellPlace *saved) {
+  LLVMValueRef f = cell_ll_function(g, "kernel", type, saved);
+  LLVMSetValueName2(f, symbol, strlen(symbol));
+  LLVMSetLinkage(f, LLVMExternalLinkage);
+  return f;
+}
+
+void cell_ll_piece(CellBuild *g, const CellPiece *piece, const char *symbol) {
+  const CellKernel *k = &piece->kernel;
+  CellPlace saved;
+  LLVMValueRef f = new_function(g, piece_type(g, k->arg_count, piece->params), symbol, &saved);
+  Lower l = {.g = g, .k = k, .lane = -1, .unroll = 1};
+  prepare(&l);
+  for (int i = 0; i < k->arg_count; i++) l.args[i] = LLVMGetParam(f, (unsigned)i);
+  for (int i = 0; i < piece->params; i++) l.vars[i] = LLVMGetParam(f, (unsigned)(k->arg_count + i));
+  l.scratch_end = LLVMGetParam(f, (unsigned)(k->arg_count + piece->params));
+  emit_body(&l, k->body);
+  cell_ll_return(g, &saved);
+}
+
+void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
+                    const CellPieces *pieces, const char *symbol) {
   // void f(void *const *buffers, int64_t first, int64_t last, void *scratch)
   LLVMTypeRef types[4] = {g->ptr, g->i64, g->i64, g->ptr};
   CellPlace saved;
-  LLVMValueRef f =
-      cell_ll_function(g, "kernel", LLVMFunctionType(g->none, types, 4, false), &saved);
-  LLVMSetValueName2(f, symbol, strlen(symbol));
-  LLVMSetLinkage(f, LLVMExternalLinkage);
-
-  Lower l = {.g = g, .k = k, .lane = -1, .unroll = 1};
-  l.values = CELL_NEW_ARRAY(g->arena, Value, (size_t)k->value_count + 1);
-  l.vars = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->var_count + 1);
-  l.args = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->arg_count + 1);
-  l.scratch = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)k->scratch_count + 1);
-  survey(&l, k->body, false);
-  choose_fused(&l, k->body);
-  for (int i = 0; i < k->value_count; i++) l.values[i].copies = 1;
-  choose_copies(&l, k->body);
-
+  LLVMValueRef f = new_function(g, LLVMFunctionType(g->none, types, 4, false), symbol, &saved);
+  Lower l = {.g = g, .k = k, .split = split, .pieces = pieces, .lane = -1, .unroll = 1};
+  prepare(&l);
   for (int i = 0; i < k->arg_count; i++) {
     LLVMValueRef at = cell_ll_i64(g, i);
     at = LLVMBuildInBoundsGEP2(g->b, g->ptr, LLVMGetParam(f, 0), &at, 1, "");
@@ -752,5 +841,4 @@ bool cell_ll_kernel(CellBuild *g, const CellKernel *k, const char *symbol) {
   emit_body(&l, k->body);
   cell_ll_for_end(g, &tasks);
   cell_ll_return(g, &saved);
-  return true;
 }

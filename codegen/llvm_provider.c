@@ -72,8 +72,21 @@ static void add_attribute(CellBuild *g, LLVMValueRef f, const char *key, const c
   LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, a);
 }
 
-// the optimised module of a kernel; scratch_bytes: what a thread needs for it in all
-static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, const CellKernel *k,
+// what one module is made from: a piece, or a kernel's entry
+typedef struct {
+  const CellKernel *k; /* NULL: a piece */
+  const CellSplit *split;
+  const CellPieces *pieces;
+  int piece;
+  CellKey key;
+} Source;
+
+static const char *name_of(const Source *source) {
+  return source->k ? source->k->name : "piece";
+}
+
+// the optimised module; scratch_bytes: what its contractions need
+static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, const Source *source,
                                   CellIsa isa, const char *symbol, LLVMTargetMachineRef machine,
                                   int64_t *scratch_bytes, char *message, size_t size) {
   CellBuild g = {.isa = isa, .lanes = lanes_of(isa), .context = context, .arena = arena};
@@ -95,9 +108,12 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
   g.vf = cell_ll_vector(&g, g.f32, g.lanes);
   g.vi = cell_ll_vector(&g, g.i32, g.lanes);
   g.vmask = cell_ll_vector(&g, g.i1, g.lanes);
-  cell_ll_kernel(&g, k, symbol);
+  if (source->k)
+    cell_ll_kernel(&g, source->k, source->split, source->pieces, symbol);
+  else
+    cell_ll_piece(&g, &source->pieces->pieces[source->piece], symbol);
   LLVMDisposeBuilder(g.b);
-  *scratch_bytes = (k->scratch_bytes + 63) / 64 * 64 + g.extra_scratch;
+  *scratch_bytes = g.extra_scratch;
 
   for (LLVMValueRef f = LLVMGetFirstFunction(g.module); f; f = LLVMGetNextFunction(f)) {
     if (LLVMCountBasicBlocks(f) == 0) continue;
@@ -112,7 +128,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
 
   char *error = NULL;
   if (LLVMVerifyModule(g.module, LLVMReturnStatusAction, &error)) {
-    snprintf(message, size, "kernel \"%s\": %s", k->name, error);
+    snprintf(message, size, "kernel \"%s\": %s", name_of(source), error);
     LLVMDisposeMessage(error);
     LLVMDisposeModule(g.module);
     return NULL;
@@ -124,7 +140,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
   LLVMDisposePassBuilderOptions(options);
   if (failure) {
     char *text = LLVMGetErrorMessage(failure); // frees the error
-    snprintf(message, size, "kernel \"%s\": %s", k->name, text);
+    snprintf(message, size, "kernel \"%s\": %s", name_of(source), text);
     LLVMDisposeErrorMessage(text);
     LLVMDisposeModule(g.module);
     return NULL;
@@ -132,59 +148,61 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
   return g.module;
 }
 
-static void kernel_text(const CellKernel *k, CellText *text) {
-  CellKernel copy = *k;
-  copy.name = "f";
-  cell_kernel_print(&copy, text);
-}
-
-static CellKey kernel_key(const CellKernel *k, CellIsa isa) {
+// what all code depends on but the text of a kernel
+static CellKey key_seed(CellIsa isa) {
   CellText text = {0};
   cell_text_printf(&text, "%s %s %s %d\n", CELL_GENERATOR, CELL_LLVM_VERSION, features_of(isa),
                    lanes_of(isa));
-  kernel_text(k, &text);
   CellKey key = cell_key((CellKey){{17, 29}}, text.data, text.length);
   cell_text_free(&text);
   return key;
 }
 
-static void symbol_of(CellKey key, char symbol[48]) {
-  snprintf(symbol, 48, "cell_%016llx%016llx", (unsigned long long)key.words[0],
-           (unsigned long long)key.words[1]);
+// of a kernel's entry: its text and the pieces that it calls
+static CellKey kernel_key(const CellKernel *k, const CellSplit *split, const CellPieces *pieces,
+                          CellKey seed) {
+  CellText text = {0};
+  CellKernel copy = *k;
+  copy.name = "kernel";
+  cell_kernel_print(&copy, &text);
+  CellKey key = cell_key(seed, text.data, text.length);
+  cell_text_free(&text);
+  for (int i = 0; i < split->call_count; i++)
+    key = cell_key(key, &pieces->pieces[split->calls[i].piece].key, sizeof key);
+  return key;
 }
 
 // ---- compiling all ----
 
 typedef struct {
-  const CellKernel *k;
-  CellKey key;
-  int same;     /* an earlier kernel with the same code, or -1 */
+  Source source;
+  int same;     /* an earlier job with the same code, or -1 */
   void *object; /* as cached: 8 bytes of scratch, then the object file */
   size_t length;
   char message[512];
 } Job;
 
-static void compile_job(Job *job, CellIsa isa, const char *folder) {
-  job->object = cell_cache_read(folder, job->key, &job->length);
-  if (job->object && job->length > sizeof(int64_t)) return;
-  free(job->object);
-  job->object = NULL;
+static int64_t job_scratch(const Job *jobs, int i) {
+  int64_t scratch;
+  memcpy(&scratch, jobs[jobs[i].same >= 0 ? jobs[i].same : i].object, sizeof scratch);
+  return scratch;
+}
 
-  snprintf(job->message, sizeof job->message, "kernel \"%s\" did not compile", job->k->name);
-  LLVMTargetMachineRef machine = machine_of(isa, job->message, sizeof job->message);
-  if (!machine) return;
+static void compile_job(Job *job, CellIsa isa, LLVMTargetMachineRef machine, const char *folder) {
+  const char *name = name_of(&job->source);
+  snprintf(job->message, sizeof job->message, "kernel \"%s\" did not compile", name);
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
-  char symbol[48];
-  symbol_of(job->key, symbol);
+  char symbol[CELL_SYMBOL_SIZE];
+  cell_ll_symbol(job->source.key, symbol);
   int64_t scratch = 0;
-  LLVMModuleRef module = build_module(arena, context, job->k, isa, symbol, machine, &scratch,
+  LLVMModuleRef module = build_module(arena, context, &job->source, isa, symbol, machine, &scratch,
                                       job->message, sizeof job->message);
   LLVMMemoryBufferRef buffer = NULL;
   char *error = NULL;
   if (module &&
       LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMObjectFile, &error, &buffer)) {
-    snprintf(job->message, sizeof job->message, "kernel \"%s\": %s", job->k->name, error);
+    snprintf(job->message, sizeof job->message, "kernel \"%s\": %s", name, error);
     LLVMDisposeMessage(error);
   }
   if (buffer) {
@@ -194,12 +212,31 @@ static void compile_job(Job *job, CellIsa isa, const char *folder) {
     memcpy(job->object, &scratch, sizeof scratch);
     memcpy((char *)job->object + sizeof scratch, LLVMGetBufferStart(buffer), length);
     LLVMDisposeMemoryBuffer(buffer);
-    cell_cache_write(folder, job->key, job->object, job->length);
+    cell_cache_write(folder, job->source.key, job->object, job->length);
   }
   if (module) LLVMDisposeModule(module);
   LLVMContextDispose(context);
-  LLVMDisposeTargetMachine(machine);
   cell_arena_destroy(arena);
+}
+
+// takes jobs one after the other; a thread makes its target machine when it first needs one
+static void compile_jobs(Job *jobs, int count, int *next, CellIsa isa, const char *folder) {
+  LLVMTargetMachineRef machine = NULL;
+  for (;;) {
+    int i;
+#pragma omp atomic capture
+    i = (*next)++;
+    if (i >= count) break;
+    Job *job = &jobs[i];
+    if (job->same >= 0) continue;
+    job->object = cell_cache_read(folder, job->source.key, &job->length);
+    if (job->object && job->length > sizeof(int64_t)) continue;
+    free(job->object);
+    job->object = NULL;
+    if (!machine) machine = machine_of(isa, job->message, sizeof job->message);
+    if (machine) compile_job(job, isa, machine, folder);
+  }
+  if (machine) LLVMDisposeTargetMachine(machine);
 }
 
 struct CellJit {
@@ -224,8 +261,7 @@ static bool failed(LLVMErrorRef error, char *message, size_t size) {
   return true;
 }
 
-static bool link_jobs(CellJit *jit, Job *jobs, int count, CellKernelFunction *functions,
-                      int64_t *scratch_bytes, char *message, size_t size) {
+static bool add_objects(CellJit *jit, const Job *jobs, int count, char *message, size_t size) {
   LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->jit);
   for (int i = 0; i < count; i++) {
     if (jobs[i].same >= 0) continue;
@@ -234,16 +270,44 @@ static bool link_jobs(CellJit *jit, Job *jobs, int count, CellKernelFunction *fu
     // the buffer is LLJIT's from here, error or not
     if (failed(LLVMOrcLLJITAddObjectFile(jit->jit, library, buffer), message, size)) return false;
   }
-  for (int i = 0; i < count; i++) {
-    char symbol[48];
-    symbol_of(jobs[i].key, symbol);
-    LLVMOrcExecutorAddress address = 0;
-    if (failed(LLVMOrcLLJITLookup(jit->jit, &address, symbol), message, size)) return false;
-    void *pointer = (void *)(uintptr_t)address;
-    memcpy(&functions[i], &pointer, sizeof pointer);
-    memcpy(&scratch_bytes[i], jobs[jobs[i].same >= 0 ? jobs[i].same : i].object, sizeof(int64_t));
-  }
   return true;
+}
+
+static bool look_up(CellJit *jit, CellKey key, CellKernelFunction *function, char *message,
+                    size_t size) {
+  char symbol[CELL_SYMBOL_SIZE];
+  cell_ll_symbol(key, symbol);
+  LLVMOrcExecutorAddress address = 0;
+  if (failed(LLVMOrcLLJITLookup(jit->jit, &address, symbol), message, size)) return false;
+  void *pointer = (void *)(uintptr_t)address;
+  memcpy(function, &pointer, sizeof pointer);
+  return true;
+}
+
+// the jobs of all kernels and pieces: kernels first, then pieces
+static Job *make_jobs(CellPieces *pieces, CellKernel *const *kernels, int count, CellIsa isa,
+                      int *job_count) {
+  CellKey seed = key_seed(isa);
+  CellSplit **splits = CELL_NEW_ARRAY(pieces->arena, CellSplit *, (size_t)count + 1);
+  for (int i = 0; i < count; i++) splits[i] = cell_split(pieces, kernels[i], seed);
+  Job *jobs = cell_malloc(((size_t)(count + pieces->count) + 1) * sizeof *jobs);
+  for (int i = 0; i < count + pieces->count; i++) {
+    Source *source = &jobs[i].source;
+    source->pieces = pieces;
+    source->piece = i - count;
+    jobs[i].same = -1;
+    if (i >= count) {
+      source->key = pieces->pieces[i - count].key;
+      continue;
+    }
+    source->k = kernels[i];
+    source->split = splits[i];
+    source->key = kernel_key(kernels[i], splits[i], pieces, seed);
+    for (int j = 0; j < i && jobs[i].same < 0; j++)
+      if (memcmp(&jobs[j].source.key, &source->key, sizeof(CellKey)) == 0) jobs[i].same = j;
+  }
+  *job_count = count + pieces->count;
+  return jobs;
 }
 
 static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, const char *cache_dir,
@@ -251,30 +315,35 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
                         size_t size) {
   initialize_once();
   if (isa == CELL_ISA_HOST) isa = cell_isa_host();
-  Job *jobs = cell_malloc(((size_t)count + 1) * sizeof *jobs);
-  for (int i = 0; i < count; i++) {
-    jobs[i].k = kernels[i];
-    jobs[i].key = kernel_key(kernels[i], isa);
-    jobs[i].same = -1;
-    for (int j = 0; j < i && jobs[i].same < 0; j++)
-      if (memcmp(&jobs[j].key, &jobs[i].key, sizeof(CellKey)) == 0) jobs[i].same = j;
-  }
-
-#pragma omp parallel for schedule(dynamic)
-  for (int i = 0; i < count; i++)
-    if (jobs[i].same < 0) compile_job(&jobs[i], isa, cache_dir);
+  CellPieces pieces = {.arena = cell_arena_create()};
+  int job_count, next = 0;
+  Job *jobs = make_jobs(&pieces, kernels, count, isa, &job_count);
+#pragma omp parallel
+  compile_jobs(jobs, job_count, &next, isa, cache_dir);
 
   CellJit *jit = cell_malloc(sizeof *jit);
   bool good = true;
-  for (int i = 0; i < count && good; i++)
+  for (int i = 0; i < job_count && good; i++)
     if (jobs[i].same < 0 && !jobs[i].object) {
       snprintf(message, size, "%s", jobs[i].message);
       good = false;
     }
   good = good && !failed(LLVMOrcCreateLLJIT(&jit->jit, NULL), message, size);
-  good = good && link_jobs(jit, jobs, count, functions, scratch_bytes, message, size);
-  for (int i = 0; i < count; i++) free(jobs[i].object);
+  good = good && add_objects(jit, jobs, job_count, message, size);
+  for (int i = 0; i < count && good; i++) {
+    good = look_up(jit, jobs[i].source.key, &functions[i], message, size);
+    // scratch beyond the kernel's: of its neediest piece
+    int64_t extra = 0;
+    const CellSplit *split = jobs[i].source.split;
+    for (int j = 0; j < split->call_count && good; j++) {
+      int64_t needed = job_scratch(jobs, count + split->calls[j].piece);
+      if (needed > extra) extra = needed;
+    }
+    if (good) scratch_bytes[i] = (kernels[i]->scratch_bytes + 63) / 64 * 64 + extra;
+  }
+  for (int i = 0; i < job_count; i++) free(jobs[i].object);
   free(jobs);
+  cell_arena_destroy(pieces.arena);
   if (good) return jit;
   destroy(jit);
   return NULL;
@@ -282,36 +351,36 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
 
 // ---- text ----
 
-static bool emit_kernel(const CellKernel *k, CellIsa isa, bool assembly, CellText *out,
-                        char *message, size_t size) {
-  LLVMTargetMachineRef machine = machine_of(isa, message, size);
-  if (!machine) return false;
+static bool emit_source(const Source *source, CellIsa isa, LLVMTargetMachineRef machine,
+                        bool assembly, CellText *out, char *message, size_t size) {
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
   int64_t scratch;
+  char symbol[CELL_SYMBOL_SIZE];
+  cell_ll_symbol(source->key, symbol);
   LLVMModuleRef module =
-      build_module(arena, context, k, isa, k->name, machine, &scratch, message, size);
+      build_module(arena, context, source, isa, symbol, machine, &scratch, message, size);
   bool good = module != NULL;
+  cell_text_printf(out, "%s %s\n", assembly ? "#" : ";", source->k ? "kernel" : "piece");
+  if (source->k) cell_text_printf(out, "%s %s\n", assembly ? "#" : ";", source->k->name);
   if (module && !assembly) {
     char *text = LLVMPrintModuleToString(module);
-    cell_text_printf(out, "; kernel %s\n%s\n", k->name, text);
+    cell_text_printf(out, "%s\n", text);
     LLVMDisposeMessage(text);
   } else if (module) {
     LLVMMemoryBufferRef buffer = NULL;
     char *error = NULL;
     if (LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMAssemblyFile, &error, &buffer)) {
-      snprintf(message, size, "kernel \"%s\": %s", k->name, error);
+      snprintf(message, size, "kernel \"%s\": %s", name_of(source), error);
       LLVMDisposeMessage(error);
       good = false;
     } else {
-      cell_text_printf(out, "# kernel %s\n", k->name);
       cell_text_append(out, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
       LLVMDisposeMemoryBuffer(buffer);
     }
   }
   if (module) LLVMDisposeModule(module);
   LLVMContextDispose(context);
-  LLVMDisposeTargetMachine(machine);
   cell_arena_destroy(arena);
   return good;
 }
@@ -325,9 +394,19 @@ static bool emit(CellKernel *const *kernels, int count, CellIsa isa, const char 
     snprintf(message, size, "no stage \"%s\"", stage);
     return false;
   }
-  for (int i = 0; i < count; i++)
-    if (!emit_kernel(kernels[i], isa, assembly, out, message, size)) return false;
-  return true;
+  LLVMTargetMachineRef machine = machine_of(isa, message, size);
+  if (!machine) return false;
+  CellPieces pieces = {.arena = cell_arena_create()};
+  int job_count;
+  Job *jobs = make_jobs(&pieces, kernels, count, isa, &job_count);
+  bool good = true;
+  for (int i = 0; i < job_count && good; i++)
+    if (jobs[i].same < 0)
+      good = emit_source(&jobs[i].source, isa, machine, assembly, out, message, size);
+  free(jobs);
+  cell_arena_destroy(pieces.arena);
+  LLVMDisposeTargetMachine(machine);
+  return good;
 }
 
 __attribute__((visibility("default"))) const CellProvider *cell_provider(void);

@@ -1,0 +1,318 @@
+/* llvm_split.c - cuts a kernel into pieces: contractions, and loops that are not too long.
+ *
+ *     loop v8 = [0, 10)                             loop v8 = [0, 10)
+ *       contract s1[...] arg6[...] -> s2[...]         call piece 0 (s1 + ..., arg6, s2)
+ *       %4 = acc sum                           ->     call piece 1 (s2, result %4) v8
+ *       lanes v9 = [0, 400)                           %6 = div %4 %5
+ *         ... update %4 %3
+ *       %6 = div %4 %5
+ *
+ * A fused kernel may have thousands of statements; compiled as one function it would take one core a long
+ * time. Pieces are compiled on all cores, and those with equal texts once: the same cell on another batch,
+ * with other parameters or in another program. An accumulator whose updates all lie in one loop moves into
+ * that loop's piece and comes back as a result; a loop that updates others stays where it is. */
+#include "codegen/llvm_split.h"
+
+#include <string.h>
+
+enum { LONGEST = 160 }; // statements of a piece; longer serial loops are entered instead
+
+typedef struct {
+  CellPieces *pieces;
+  const CellKernel *k;
+  CellSplit *split;
+  CellKey seed;
+  /* of the piece being made */
+  CellPieceCall *call;
+  CellKernel *mini;
+  int *vars, *values; /* old number -> new, or -1 */
+  bool *own_var, *own_value;
+  const CellStmt **defs; /* by value number */
+  int arg_capacity;
+} Split;
+
+// ---- what the text says ----
+
+static int length(const CellStmt *s, bool list) {
+  int sum = 0;
+  for (; s; s = list ? s->next : NULL) {
+    sum++;
+    if (s->kind == CELL_K_LOOP)
+      sum += length(s->body, true) * (s->loop == CELL_LOOP_UNROLL ? (int)s->extent : 1);
+    if (sum > 1000000) return sum;
+  }
+  return sum;
+}
+
+static bool contracts(const CellStmt *s) {
+  for (; s; s = s->next)
+    if (s->kind == CELL_K_CONTRACT || (s->kind == CELL_K_LOOP && contracts(s->body))) return true;
+  return false;
+}
+
+static int update_count(const CellStmt *s, int acc, bool list) {
+  int sum = 0;
+  for (; s; s = list ? s->next : NULL) {
+    if (s->kind == CELL_K_UPDATE) sum += s->value == acc;
+    if (s->kind == CELL_K_LOOP) sum += update_count(s->body, acc, true);
+  }
+  return sum;
+}
+
+static bool reads(const CellStmt *s, int value, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    const CellAffine *affines[] = {&s->index,    &s->begin,   &s->a.base, &s->b.base,
+                                   &s->out.base, &s->m_begin, &s->n_begin};
+    for (size_t i = 0; i < sizeof affines / sizeof *affines; i++)
+      if (affines[i]->loaded == value) return true;
+    if (s->kind == CELL_K_LET || s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE)
+      for (int i = 0; i < 3; i++)
+        if (s->args[i] == value) return true;
+    if (s->kind == CELL_K_LOOP && reads(s->body, value, true)) return true;
+  }
+  return false;
+}
+
+static void mark_own(Split *x, const CellStmt *s, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) x->own_value[s->value] = true;
+    if (s->kind == CELL_K_LOOP) {
+      x->own_var[s->var] = true;
+      mark_own(x, s->body, true);
+    }
+  }
+}
+
+// ---- arguments ----
+
+static int new_arg(Split *x, CellDtype dtype, bool written) {
+  CellKernel *m = x->mini;
+  int i = m->arg_count, capacity = x->arg_capacity;
+  m->written = cell_arena_grow(x->pieces->arena, m->written, i, &capacity, sizeof *m->written);
+  capacity = x->arg_capacity;
+  m->args = cell_arena_grow(x->pieces->arena, m->args, i, &capacity, sizeof *m->args);
+  x->arg_capacity = capacity;
+  m->args[i] = dtype, m->written[i] = written;
+  return m->arg_count++;
+}
+
+static CellBufferRef copy_buffer(Split *x, CellBufferRef ref, bool written,
+                                 const CellAffine *base) {
+  CellPieceCall *call = x->call;
+  CellBind bind = {.kind = CELL_BIND_BUFFER, .buffer = ref, .base = base ? *base : cell_affine(0)};
+  // a place of a contraction is an argument of its own
+  for (int i = 0; i < call->bind_count && !base; i++)
+    if (call->binds[i].kind == CELL_BIND_BUFFER && call->binds[i].buffer.scratch == ref.scratch &&
+        call->binds[i].buffer.index == ref.index) {
+      x->mini->written[i] = x->mini->written[i] || written;
+      return (CellBufferRef){false, i};
+    }
+  CellDtype dtype = ref.scratch ? x->k->scratch[ref.index].dtype : x->k->args[ref.index];
+  CELL_PUSH(x->pieces->arena, call->binds, call->bind_count, call->bind_capacity, bind);
+  return (CellBufferRef){false, new_arg(x, dtype, written)};
+}
+
+static int new_param(Split *x, CellAffine value) {
+  CellPieceCall *call = x->call;
+  CELL_PUSH(x->pieces->arena, call->params, call->param_count, call->param_capacity, value);
+  return x->mini->var_count++;
+}
+
+// ---- what comes from outside: numbered first ----
+
+static void outer_value(Split *x, CellStmt ***tail, int value) {
+  if (value < 0 || x->own_value[value] || x->values[value] >= 0) return;
+  CellBind bind = {.kind = CELL_BIND_VALUE, .base = cell_affine(0), .value = value};
+  CellPieceCall *call = x->call;
+  CELL_PUSH(x->pieces->arena, call->binds, call->bind_count, call->bind_capacity, bind);
+  CellStmt *load = cell_stmt(x->mini, tail, CELL_K_LOAD);
+  load->dtype = x->defs[value]->dtype;
+  load->buffer = (CellBufferRef){false, new_arg(x, load->dtype, false)};
+  x->values[value] = load->value;
+}
+
+static void outer_affine(Split *x, CellStmt ***tail, const CellAffine *a) {
+  for (int i = 0; i < a->term_count; i++) {
+    int var = a->terms[i].var;
+    if (!x->own_var[var] && x->vars[var] < 0) x->vars[var] = new_param(x, cell_affine_var(var, 1));
+  }
+  outer_value(x, tail, a->loaded);
+}
+
+static void collect(Split *x, CellStmt ***tail, const CellStmt *s, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->kind == CELL_K_LET || s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE)
+      for (int i = 0; i < 3; i++) outer_value(x, tail, s->args[i]);
+    outer_affine(x, tail, &s->index);
+    outer_affine(x, tail, &s->begin);
+    if (s->kind == CELL_K_LOOP) collect(x, tail, s->body, true);
+  }
+}
+
+// ---- the canonical copy ----
+
+static CellAffine copy_affine(const Split *x, const CellAffine *a) {
+  CellAffine copy = cell_affine(a->base);
+  for (int i = 0; i < a->term_count; i++)
+    copy = cell_affine_add(copy, cell_affine_var(x->vars[a->terms[i].var], a->terms[i].coef));
+  if (a->loaded >= 0) copy.loaded = x->values[a->loaded], copy.loaded_coef = a->loaded_coef;
+  return copy;
+}
+
+static void copy_stmt(Split *x, CellStmt ***tail, const CellStmt *s) {
+  CellStmt *to = cell_stmt(x->mini, tail, s->kind);
+  if (s->kind == CELL_K_UPDATE)
+    to->value = x->values[s->value];
+  else if (s->value >= 0)
+    x->values[s->value] = to->value;
+  if (s->kind == CELL_K_LOOP) x->vars[s->var] = to->var;
+  to->dtype = s->dtype, to->op = s->op, to->number = s->number, to->reduce = s->reduce;
+  to->add = s->add, to->loop = s->loop, to->extent = s->extent, to->limit = s->limit;
+  for (int i = 0; i < 3; i++)
+    if (s->args[i] >= 0) to->args[i] = x->values[s->args[i]];
+  to->index = copy_affine(x, &s->index);
+  to->begin = copy_affine(x, &s->begin);
+  if (s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE)
+    to->buffer = copy_buffer(x, s->buffer, s->kind == CELL_K_STORE, NULL);
+  CellStmt **body = &to->body;
+  for (const CellStmt *inner = s->body; inner; inner = inner->next) copy_stmt(x, &body, inner);
+}
+
+// bits are found by their number, so their place is a parameter; of floats it is the argument itself
+static CellView copy_view(Split *x, const CellView *v, bool written) {
+  CellDtype dtype =
+      v->buffer.scratch ? x->k->scratch[v->buffer.index].dtype : x->k->args[v->buffer.index];
+  CellAffine zero = cell_affine(0);
+  CellView copy = {.row_stride = v->row_stride, .k_stride = v->k_stride, .base = zero};
+  copy.buffer = copy_buffer(x, v->buffer, written, dtype == CELL_BITS ? &zero : &v->base);
+  if (dtype == CELL_BITS) copy.base = cell_affine_var(new_param(x, v->base), 1);
+  return copy;
+}
+
+static void copy_contract(Split *x, CellStmt ***tail, const CellStmt *s) {
+  CellStmt *to = cell_stmt(x->mini, tail, CELL_K_CONTRACT);
+  to->a = copy_view(x, &s->a, false);
+  to->b = copy_view(x, &s->b, false);
+  to->out = copy_view(x, &s->out, true);
+  to->m = s->m, to->n = s->n, to->k = s->k, to->add = s->add;
+  to->m_limit = s->m_limit, to->n_limit = s->n_limit;
+  if (s->m_limit > 0) to->m_begin = cell_affine_var(new_param(x, s->m_begin), 1);
+  if (s->n_limit > 0) to->n_begin = cell_affine_var(new_param(x, s->n_begin), 1);
+}
+
+static void finish(Split *x, CellPieceCall *call, const CellPiece *made) {
+  CellPieces *all = x->pieces;
+  CellText text = {0};
+  cell_text_printf(&text, "piece %d\n", made->params);
+  cell_kernel_print(&made->kernel, &text);
+  CellKey key = cell_key(x->seed, text.data, text.length);
+  cell_text_free(&text);
+  call->piece = 0;
+  while (call->piece < all->count && memcmp(&all->pieces[call->piece].key, &key, sizeof key) != 0)
+    call->piece++;
+  if (call->piece == all->count) {
+    CellPiece piece = *made;
+    piece.key = key;
+    CELL_PUSH(all->arena, all->pieces, all->count, all->capacity, piece);
+  }
+  CELL_PUSH(all->arena, x->split->calls, x->split->call_count, x->split->call_capacity, *call);
+}
+
+// `accs`: the accumulators that come with the loop
+static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_count) {
+  const CellKernel *k = x->k;
+  CellPiece made = {.kernel = {.arena = x->pieces->arena, .name = "piece", .tasks = 1}};
+  CellPieceCall call = {.stmt = s};
+  x->mini = &made.kernel, x->call = &call, x->arg_capacity = 0;
+  for (int i = 0; i < k->value_count; i++) x->values[i] = -1, x->own_value[i] = false;
+  for (int i = 0; i < k->var_count; i++) x->vars[i] = -1, x->own_var[i] = false;
+  CellStmt **tail = &made.kernel.body;
+
+  if (s->kind == CELL_K_CONTRACT) {
+    // parameters as variables must not become loops: this has none
+    copy_contract(x, &tail, s);
+    made.params = made.kernel.var_count;
+    if (made.kernel.var_count == 0) made.kernel.var_count = 1;
+    finish(x, &call, &made);
+    return;
+  }
+
+  mark_own(x, s, false);
+  for (int i = 0; i < acc_count; i++) x->own_value[accs[i]] = true;
+  collect(x, &tail, s, false);
+  made.params = made.kernel.var_count;
+  if (made.kernel.var_count == 0) made.kernel.var_count = 1;
+  for (int i = 0; i < acc_count; i++) copy_stmt(x, &tail, x->defs[accs[i]]);
+  copy_stmt(x, &tail, s);
+  for (int i = 0; i < acc_count; i++) {
+    CellBind bind = {.kind = CELL_BIND_RESULT, .base = cell_affine(0), .value = accs[i]};
+    CELL_PUSH(x->pieces->arena, call.binds, call.bind_count, call.bind_capacity, bind);
+    CellStmt *store = cell_stmt(x->mini, &tail, CELL_K_STORE);
+    store->args[0] = x->values[accs[i]];
+    store->buffer = (CellBufferRef){false, new_arg(x, x->defs[accs[i]]->dtype, true)};
+    x->split->absorbed[accs[i]] = true;
+  }
+  finish(x, &call, &made);
+}
+
+// ---- the walk ----
+
+static void walk(Split *x, const CellStmt *body) {
+  enum { MOST = 24 };
+  for (const CellStmt *s = body; s; s = s->next) {
+    if (s->kind == CELL_K_CONTRACT) make_piece(x, s, NULL, 0);
+    if (s->kind != CELL_K_LOOP) continue;
+    if (contracts(s->body) || (length(s, false) > LONGEST && s->loop == CELL_LOOP_SERIAL)) {
+      walk(x, s->body);
+      continue;
+    }
+
+    // accumulators from outside that the loop updates: all of this body, and no one else's
+    int accs[MOST], count = 0;
+    bool good = true;
+    mark_own(x, s, false);
+    for (int i = 0; i < x->k->value_count && good; i++) {
+      if (!x->defs[i] || x->defs[i]->kind != CELL_K_ACC || x->own_value[i]) continue;
+      int here = update_count(s, i, false);
+      if (here == 0) continue;
+      bool beside = false;
+      for (const CellStmt *d = body; d != s; d = d->next) {
+        if (beside && reads(d, i, false)) good = false; // its value before the loop
+        beside = beside || d == x->defs[i];
+      }
+      good = good && beside;
+      good = good && count < MOST && here == update_count(x->k->body, i, true);
+      if (good) accs[count++] = i;
+    }
+    for (int i = 0; i < x->k->value_count; i++) x->own_value[i] = false;
+    if (good) make_piece(x, s, accs, count);
+  }
+}
+
+static void find_defs(Split *x, const CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) x->defs[s->value] = s;
+    if (s->kind == CELL_K_LOOP) find_defs(x, s->body);
+  }
+}
+
+CellSplit *cell_split(CellPieces *pieces, const CellKernel *k, CellKey seed) {
+  CellArena *arena = pieces->arena;
+  Split x = {.pieces = pieces, .k = k, .seed = seed, .split = CELL_NEW(arena, CellSplit)};
+  size_t values = (size_t)k->value_count + 1, vars = (size_t)k->var_count + 1;
+  x.split->absorbed = CELL_NEW_ARRAY(arena, bool, values);
+  x.values = CELL_NEW_ARRAY(arena, int, values);
+  x.own_value = CELL_NEW_ARRAY(arena, bool, values);
+  x.defs = CELL_NEW_ARRAY(arena, const CellStmt *, values);
+  x.vars = CELL_NEW_ARRAY(arena, int, vars);
+  x.own_var = CELL_NEW_ARRAY(arena, bool, vars);
+  find_defs(&x, k->body);
+  walk(&x, k->body);
+  return x.split;
+}
+
+const CellPieceCall *cell_split_call(const CellSplit *split, const CellStmt *stmt) {
+  for (int i = 0; i < split->call_count; i++)
+    if (split->calls[i].stmt == stmt) return &split->calls[i];
+  return NULL;
+}
