@@ -101,7 +101,8 @@ typedef struct {
   bool (*emit)(CellKernel *const *kernels, int count, CellIsa isa, const char *stage, CellText *out,
                char *message, size_t size);
 } CellProvider;
-enum { CELL_PROVIDER_VERSION = 1 };
+/* Follows the layout of what is passed, so that a module of another build is refused. */
+enum { CELL_PROVIDER_VERSION = (int)(sizeof(CellStmt) * 4096 + sizeof(CellKernel) * 8 + 1) };
 /* Symbol of the module: `const CellProvider *cell_provider(void)`. */
 
 #endif
