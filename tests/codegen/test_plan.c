@@ -62,6 +62,73 @@ static int compare(CellEngine *engine, const CellGraph *g, const CellTensor *exp
   return bad;
 }
 
+static int64_t entries(const CellGraph *g, const CellTensor *expected) {
+  int64_t total = 0;
+  for (int o = 0; o < g->output_count; o++) total += expected[o].count;
+  return total;
+}
+
+/* one run of the program on an engine; its outputs one after the other in *bytes (heap) if that is not NULL */
+static int run_on(const CellModule *m, const CellPlan *plan, CellBackend backend, int threads,
+                  const CellTensor *inputs, int input_count, const CellTensor *expected,
+                  uint64_t seed, bool loud, double **bytes, CellDiag *diag) {
+  const CellGraph *g = m->programs[0];
+  bool cpu = backend == CELL_BACKEND_CPU;
+  CellEngineOptions options = {
+      .threads = threads, .cache_dir = "", .check_guards = plan->guard_bytes > 0};
+  CellEngine *engine = cell_engine_create(m, plan, backend, &options, diag);
+  if (!engine) {
+    cell_diag_print(diag, stdout, false);
+    return 1;
+  }
+  set_inputs(engine, g, inputs, input_count);
+  int bad = 0;
+  if (!cell_engine_run(engine, g->name, diag)) {
+    cell_diag_print(diag, stdout, false);
+    printf("seed %llu: run failed\n", (unsigned long long)seed);
+    bad = 1;
+  } else {
+    bad = compare(engine, g, expected, cpu ? 2e-3 : 1e-9, cpu ? "cpu" : "kernels", seed, loud);
+  }
+  if (bytes && !bad) {
+    int64_t at = 0;
+    *bytes = cell_malloc((size_t)(entries(g, expected) + 1) * sizeof **bytes);
+    for (int o = 0; o < g->output_count; o++) {
+      if (!cell_engine_get(engine, g->name, g->outputs[o].name, *bytes + at, expected[o].count))
+        cell_engine_get(engine, NULL, g->outputs[o].name, *bytes + at, expected[o].count);
+      at += expected[o].count;
+    }
+  }
+  cell_engine_destroy(engine);
+  return bad;
+}
+
+static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, uint64_t seed,
+                         bool loud, CellDiag *diag) {
+  CellTarget target = cell_target(CELL_ISA_HOST);
+  CellPlanOptions options = {.guard_bytes = guard};
+  CellPlan *plan = cell_plan_create(arena, m, &target, &options, diag);
+  if (!plan) {
+    cell_diag_print(diag, stdout, false);
+    return NULL;
+  }
+  CellText text = {0};
+  if (loud) {
+    cell_plan_print(plan, &text);
+    printf("%s\n", text.data);
+  }
+  text.length = 0;
+  for (int k = 0; k < plan->kernel_count; k++) {
+    if (cell_kernel_verify(plan->kernels[k], &text)) continue;
+    printf("seed %llu: kernel %s:\n%s\n", (unsigned long long)seed, plan->kernels[k]->name,
+           text.data);
+    plan = NULL;
+    break;
+  }
+  cell_text_free(&text);
+  return plan;
+}
+
 static int one_program(uint64_t seed, bool loud) {
   CellArena *arena = cell_arena_create();
   CellDiag *diag = cell_diag_create();
@@ -84,46 +151,31 @@ static int one_program(uint64_t seed, bool loud) {
     printf("%s\n", text.data);
     cell_text_free(&text);
   }
-  CellTarget target = cell_target(CELL_ISA_HOST);
-  CellPlanOptions plan_options = {.guard_bytes = 64};
-  CellPlan *plan = cell_plan_create(arena, m, &target, &plan_options, diag);
-  if (!plan) {
-    cell_diag_print(diag, stdout, false);
-    return 1;
-  }
-  if (loud) {
-    CellText text = {0};
-    cell_plan_print(plan, &text);
-    printf("%s\n", text.data);
-    cell_text_free(&text);
-  }
-  CellText problems = {0};
-  for (int k = 0; k < plan->kernel_count; k++)
-    if (!cell_kernel_verify(plan->kernels[k], &problems)) {
-      printf("seed %llu: kernel %s:\n%s\n", (unsigned long long)seed, plan->kernels[k]->name,
-             problems.data);
+  // kernels with a zone around every buffer, and with temporaries that share room
+  CellPlan *guarded = plan_of(arena, m, 64, seed, loud, diag),
+           *shared = plan_of(arena, m, 0, seed, false, diag);
+  bad = !guarded || !shared;
+  if (!bad)
+    bad = run_on(m, guarded, CELL_BACKEND_INTERP_KERNELS, 1, inputs, input_count, expected, seed,
+                 loud, NULL, diag);
+  if (!bad)
+    bad = run_on(m, shared, CELL_BACKEND_INTERP_KERNELS, 1, inputs, input_count, expected, seed,
+                 loud, NULL, diag);
+  if (!bad && !getenv("CELLC_NO_LLVM")) {
+    // compiled code: the same bytes from one thread and from three
+    double *one = NULL, *three = NULL;
+    bool both = seed % 8 == 0;
+    bad = run_on(m, seed % 2 ? guarded : shared, CELL_BACKEND_CPU, 1, inputs, input_count, expected,
+                 seed, loud, both ? &one : NULL, diag);
+    if (!bad && both)
+      bad = run_on(m, seed % 2 ? guarded : shared, CELL_BACKEND_CPU, 3, inputs, input_count,
+                   expected, seed, loud, &three, diag);
+    if (!bad && both && memcmp(one, three, (size_t)entries(g, expected) * sizeof *one) != 0) {
+      printf("seed %llu: three threads give other bytes than one\n", (unsigned long long)seed);
       bad = 1;
     }
-  cell_text_free(&problems);
-  CellBackend backends[] = {CELL_BACKEND_INTERP_KERNELS, CELL_BACKEND_CPU};
-  CellEngineOptions engine_options = {.threads = 2, .cache_dir = "", .check_guards = true};
-  for (int b = 0; b < 2 && !bad; b++) {
-    if (b == 1 && getenv("CELLC_NO_LLVM")) break;
-    CellEngine *engine = cell_engine_create(m, plan, backends[b], &engine_options, diag);
-    if (!engine) {
-      cell_diag_print(diag, stdout, false);
-      bad = 1;
-      break;
-    }
-    set_inputs(engine, g, inputs, input_count);
-    if (!cell_engine_run(engine, g->name, diag)) {
-      cell_diag_print(diag, stdout, false);
-      printf("seed %llu: run failed\n", (unsigned long long)seed);
-      bad = 1;
-    } else {
-      bad = compare(engine, g, expected, b ? 2e-3 : 1e-9, b ? "cpu" : "kernels", seed, loud);
-    }
-    cell_engine_destroy(engine);
+    free(one);
+    free(three);
   }
   cell_diag_destroy(diag);
   cell_arena_destroy(arena);
