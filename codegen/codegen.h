@@ -31,6 +31,9 @@ CellTarget cell_target(CellIsa isa);
 
 /* The widest that this machine has: never CELL_ISA_HOST. */
 CellIsa cell_isa_host(void);
+/* Whether kernels for these vectors run here. With CELLC_EMULATE set (tests), wide vectors run on AVX2 too,
+ * each as two. */
+bool cell_isa_runs(CellIsa isa);
 
 /* Codes of errors for which the command line ends with status 3: what runs kernels is missing here. */
 #define CELL_E_PROVIDER "E1001" /* the LLVM module could not be opened */

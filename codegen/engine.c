@@ -268,8 +268,7 @@ CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBa
   e->m = m, e->plan = plan, e->backend = backend;
   if (options) e->options = *options;
   if (e->options.threads <= 0) e->options.threads = omp_get_num_procs();
-  CellIsa host = cell_isa_host();
-  if (e->options.isa == CELL_ISA_HOST) e->options.isa = host;
+  if (e->options.isa == CELL_ISA_HOST) e->options.isa = cell_isa_host();
   CELL_ASSERT(plan || backend == CELL_BACKEND_INTERP);
 
   bool good;
@@ -284,7 +283,7 @@ CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBa
     e->seconds = CELL_NEW_ARRAY(arena, double, (size_t)most + 1);
     if (backend == CELL_BACKEND_INTERP_KERNELS) {
       good = place_wide(e, diag);
-    } else if (e->options.isa < host) {
+    } else if (!cell_isa_runs(e->options.isa)) {
       cell_error(diag, CELL_E_ISA, CELL_NOWHERE, "this machine has not the vectors asked for");
       good = false;
     } else {

@@ -48,6 +48,11 @@ static void initialize_once(void) {
   pthread_once(&once, initialize);
 }
 
+// instructions for code that runs here: wide vectors may be emulated
+static CellIsa instructions_of(CellIsa isa) {
+  return isa < cell_isa_host() ? cell_isa_host() : isa;
+}
+
 static LLVMTargetMachineRef machine_of(CellIsa isa, char *message, size_t size) {
   char *triple = LLVMGetDefaultTargetTriple(), *error = NULL;
   LLVMTargetRef target;
@@ -151,8 +156,8 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
 // what all code depends on but the text of a kernel
 static CellKey key_seed(CellIsa isa) {
   CellText text = {0};
-  cell_text_printf(&text, "%s %s %s %d\n", CELL_GENERATOR, CELL_LLVM_VERSION, features_of(isa),
-                   lanes_of(isa));
+  cell_text_printf(&text, "%s %s %s %d\n", CELL_GENERATOR, CELL_LLVM_VERSION,
+                   features_of(instructions_of(isa)), lanes_of(isa));
   CellKey key = cell_key((CellKey){{17, 29}}, text.data, text.length);
   cell_text_free(&text);
   return key;
@@ -233,7 +238,8 @@ static void compile_jobs(Job *jobs, int count, int *next, CellIsa isa, const cha
     if (job->object && job->length > sizeof(int64_t)) continue;
     free(job->object);
     job->object = NULL;
-    if (!machine) machine = machine_of(isa, job->message, sizeof job->message);
+    if (!machine)
+      machine = machine_of(instructions_of(isa), job->message, sizeof job->message);
     if (machine) compile_job(job, isa, machine, folder);
   }
   if (machine) LLVMDisposeTargetMachine(machine);

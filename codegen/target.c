@@ -1,6 +1,7 @@
 /* target.c - what the machine is, from cpuid and the system's tables: no LLVM here. */
 #include "codegen/codegen.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +29,11 @@ CellIsa cell_isa_host(void) {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CELL_ISA_AVX2;
 #endif
   return CELL_ISA_SCALAR;
+}
+
+bool cell_isa_runs(CellIsa isa) {
+  CellIsa host = cell_isa_host();
+  return isa >= host || (host == CELL_ISA_AVX2 && getenv("CELLC_EMULATE"));
 }
 
 // the system's answer, or a common size where it has none
