@@ -219,6 +219,8 @@ static CellDatum call_def(const CellContext *c, const CellExpr *call, const Cell
         cell_complain(c, "E0206", call->span, "functions are nested too deeply in `%s`", f->name);
     cell_help(c->elab->diag, r,
               "functions are written out where they are called: one may not call itself");
+    /* no more of this build: with two calls a function there are 2^64 such places */
+    c->elab->work = 2 * (int64_t)CELL_MAX_WORK;
     return CELL_FAILED;
   }
   CellFrame frame = {.home = f->home};
