@@ -289,7 +289,7 @@ static void emit_pack_turned(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   LLVMValueRef whole = LLVMBuildAnd(g->b, p.k, cell_ll_i64(g, ~((int64_t)g->lanes - 1)), "");
   CellFor v, k;
   cell_ll_for_begin(g, &v, zero, cell_ll_i64(g, width), g->lanes, true);
-  LLVMValueRef row[64], square[64], turned[64];
+  LLVMValueRef row[64] = {0}, square[64], turned[64] = {0};
   for (int i = 0; i < g->lanes; i++) {
     LLVMValueRef at = cell_ll_min(g, cell_ll_add(g, v.i, cell_ll_i64(g, i)), last);
     row[i] = cell_ll_at(g, p.b, times(g, at, p.b_ks));

@@ -125,7 +125,7 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
 
 static void check_overwrite(FuseOp *op, FuseAccess *x, void *context) {
   Overwrite *o = context;
-  if (x->kind != FUSE_VALUE || x->val->producer_count || strcmp(x->val->name, o->name)) return;
+  if (x->kind != FUSE_VALUE || x->val->producer_count || strcmp(x->val->name, o->name) != 0) return;
   FuseKernel *k = top_op(op)->kernel;
   if (k->level < o->writer->kernel->level) return;
   if (k != o->writer->kernel || op->kind != FUSE_SCALAR || op->region->scan ||
