@@ -199,6 +199,17 @@ static CellValue part(CellTrace *t, CellStage *stage, int cell, const char *name
 
 /* ---- act ---- */
 
+/* The value for every environment, where it is the same for all: v + 0 i, with i their number. An
+ * index becomes one of the `n` it counts again. */
+static CellValue over_batch(CellGraph *g, CellValue v, int32_t n) {
+  if (v == CELL_NONE || cell_node(g, v)->axes & CELL_AXIS(CELL_AXIS_BATCH)) return v;
+  CellValue i = cell_op1(g, CELL_OP_FLOAT, cell_axis_index(g, CELL_AXIS_BATCH));
+  CellValue zero = cell_op2(g, CELL_OP_MUL, i, cell_const(g, 0));
+  if (cell_node(g, v)->dtype != CELL_I) return cell_op2(g, CELL_OP_ADD, v, zero);
+  CellValue chosen = cell_op2(g, CELL_OP_ADD, cell_one_hot(g, v, n), zero);
+  return cell_reduce(g, CELL_ARGMAX, chosen, 1, 0);
+}
+
 static bool build_act(CellElab *elab, int32_t batch) {
   CellTrace *t = new_trace(elab, "act", batch);
   CellGraph *g = t->g;
@@ -213,16 +224,17 @@ static bool build_act(CellElab *elab, int32_t batch) {
   }
   t->stages[0][0] = stage;
   if (!cell_run_policy(t)) return false;
-  output(t, "%s", "q", t->q);
-  output(t, "%s", "action", t->action);
+  int32_t actions = elab->shapes->actions;
+  output(t, "%s", "q", over_batch(g, t->q, actions));
+  output(t, "%s", "action", over_batch(g, t->action, actions));
   for (int i = 0; i < elab->carry_count; i++) {
     CellDatum next = cell_next_state(stage, i);
     if (next.kind != CELL_IS_TENSOR) return false;
-    output(t, "state/%s", elab->carries[i].name, next.tensor);
+    output(t, "state/%s", elab->carries[i].name, over_batch(g, next.tensor, actions));
   }
   for (int i = 0; i < elab->cell_count; i++)
     if (elab->cells[i].kind != CELL_NO_GOODNESS)
-      output(t, "%s/q", elab->cells[i].name, part(t, stage, i, "goodness"));
+      output(t, "%s/q", elab->cells[i].name, over_batch(g, part(t, stage, i, "goodness"), actions));
   CellValue *roots = CELL_NEW_ARRAY(elab->arena, CellValue, g->output_count + 1);
   for (int i = 0; i < g->output_count; i++) roots[i] = g->outputs[i].value;
   add_program(elab->module, cell_sink_choices(g, g->output_count, roots));

@@ -381,8 +381,8 @@ static bool asked(const Run *r, const char *name) {
   return r->o->outputs == NULL;
 }
 
-static bool compile(Run *r, Machine *m, const char *program, const CellBuildOptions *build,
-                    const char *const *wanted, int wanted_count) {
+static bool trace(Run *r, Machine *m, const char *program, const CellBuildOptions *build,
+                  const char *const *wanted, int wanted_count) {
   const CellRunProgram *o = r->o;
   m->program = program;
   CellSpecOptions options = o->spec;
@@ -400,7 +400,12 @@ static bool compile(Run *r, Machine *m, const char *program, const CellBuildOpti
   if (!m->module) return false;
   CellGraph *g = cell_program(m->module, program);
   if (wanted) g->wanted = wanted, g->wanted_count = wanted_count;
-  if (!cell_run_passes(m->module, &(CellPassOptions){0}, r->diag)) return false;
+  return cell_run_passes(m->module, &(CellPassOptions){0}, r->diag);
+}
+
+// from graphs to something that runs
+static bool start(Run *r, Machine *m) {
+  const CellRunProgram *o = r->o;
   if (o->backend != CELL_BACKEND_INTERP) {
     CellTarget target = cell_target(o->engine.isa);
     m->plan = cell_plan_create(r->arena, m->module, &target, NULL, r->diag);
@@ -430,7 +435,7 @@ static const char **inspected(Run *r, int *count) {
   return wanted;
 }
 
-static bool compile_all(Run *r) {
+static bool trace_all(Run *r) {
   const char *program = r->o->program;
   CellBuildOptions build = {.update = r->update, .sync = !r->update && !r->act};
   if (r->act) {
@@ -441,15 +446,15 @@ static bool compile_all(Run *r) {
     wanted[count++] = "action", wanted[count++] = "state/";
     if (!r->o->outputs) wanted[count++] = "q";
     for (int i = 0; i < r->o->output_count; i++) wanted[count++] = r->o->outputs[i];
-    return compile(r, &r->main, program, &build, wanted, count);
+    return trace(r, &r->main, program, &build, wanted, count);
   }
-  if (!compile(r, &r->main, program, &build, NULL, 0)) return false;
+  if (!trace(r, &r->main, program, &build, NULL, 0)) return false;
   if (!r->update) return true;
   int count;
   const char **wanted = inspected(r, &count);
   if (count == 0) return true;
   build = (CellBuildOptions){.inspect = wanted, .inspect_count = count};
-  return compile(r, &r->inspect, "inspect", &build, NULL, 0);
+  return trace(r, &r->inspect, "inspect", &build, NULL, 0);
 }
 
 // a name that was asked for and that no program gives
@@ -460,6 +465,7 @@ static bool check_outputs(Run *r) {
   for (int i = 0; i < r->o->output_count; i++) {
     const char *name = r->o->outputs[i];
     size_t length = strlen(name);
+    if (length == 0) continue;
     bool found = strcmp(name, "step") == 0 || one_of(name, data_names, DATA);
     for (int k = 0; k < KINDS; k++) {
       if (!starts(name, kinds[k])) continue;
@@ -733,7 +739,8 @@ bool cell_run_program(const CellRunProgram *options, CellTensorWriter *out, Cell
     ok = read_states(&r) && ok;
     ok = read_data(&r) && ok;
   }
-  ok = ok && compile_all(&r) && check_outputs(&r) &&
+  ok = ok && trace_all(&r) && check_outputs(&r) && start(&r, &r.main) &&
+       (!r.inspect.module || start(&r, &r.inspect)) &&
        (r.act      ? run_act(&r)
         : r.update ? run_update(&r)
                    : run_sync(&r));

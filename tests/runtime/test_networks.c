@@ -43,6 +43,20 @@ static const Bound bounds[] = {{CELL_BACKEND_INTERP, "interp", 1e-9, 1e-9},
                                {CELL_BACKEND_INTERP_KERNELS, "interp-kernels", 1e-9, 1e-9},
                                {CELL_BACKEND_CPU, "cpu", 1e-4, 1e-3}};
 
+// What float32 cannot reach, whatever the order of its operations:
+static const struct {
+  const char *name, *values, *gradient;
+  double value_bound, gradient_bound;
+} hard[] = {
+    // The target network's memory has a sample in which ten steps amplify a rounding a thousand
+    // times. Adding up products in another order moves its state by 4e-6 to 1.3e-4.
+    {"ad-reals.safetensors", "target", NULL, 1e-3, 0},
+    // With one head z2 gives a row of the standardised product its sign and nothing else. What is
+    // left of its gradient is 1 - s / (s + 1e-6): a rounding of it is a tenth of it.
+    {"arq-one-head.safetensors", NULL, "z2/linear/weight", 0, 2e-2},
+};
+enum { HARD = sizeof hard / sizeof hard[0] };
+
 typedef struct {
   const char *path, *name;
   CellTensors *file;
@@ -269,6 +283,20 @@ static CellTensors *run(Network *n, const char *program, CellTensorWriter *in) {
 
 // ---- comparing ----
 
+static double value_bound(const Network *n, const char *what) {
+  for (int i = 0; i < HARD && n->bound->backend == CELL_BACKEND_CPU; i++)
+    if (hard[i].values && strcmp(n->name, hard[i].name) == 0 && strstr(what, hard[i].values))
+      return hard[i].value_bound;
+  return n->bound->values;
+}
+
+static double gradient_bound(const Network *n, const char *what) {
+  for (int i = 0; i < HARD && n->bound->backend == CELL_BACKEND_CPU; i++)
+    if (hard[i].gradient && strcmp(n->name, hard[i].name) == 0 && strstr(what, hard[i].gradient))
+      return hard[i].gradient_bound;
+  return n->bound->gradients;
+}
+
 static double *doubles(const Network *n, const CellFileTensor *t) {
   double *values = CELL_NEW_ARRAY(n->arena, double, t->count + 1);
   cell_tensor_doubles(t, values);
@@ -330,7 +358,7 @@ static bool compare_targets(Network *n, const CellTensors *result, const char *c
     expected[b] = goals[b] + (1 - end) * n->gamma * difference;
   }
   double off = compare(n, print(n, "%s/td_target of update %d", cell, u), got, expected,
-                       want->count, n->bound->values);
+                       want->count, value_bound(n, "td_target"));
   n->worst_value = fmax(n->worst_value, off);
   return same;
 }
@@ -342,7 +370,8 @@ static void compare_update(Network *n, const CellTensors *result, int u) {
     const char *cell = print(n, "l%d", i), *prefix = print(n, "update%d/cell%d", u, i);
     for (int k = 0; k < (n->full ? 3 : 7); k++)
       compare_tensor(n, result, print(n, "%s/%s", cell, values[k]),
-                     print(n, "%s/%s", prefix, values[k]), n->bound->values, &n->worst_value);
+                     print(n, "%s/%s", prefix, values[k]), value_bound(n, values[k]),
+                     &n->worst_value);
     if (!compare_targets(n, result, cell, u, i)) continue;
     compare_tensor(n, result, print(n, "%s/loss", cell), print(n, "%s/loss", prefix),
                    n->bound->values, &n->worst_value);
@@ -350,8 +379,8 @@ static void compare_update(Network *n, const CellTensors *result, int u) {
                    n->bound->gradients, &n->worst_gradient);
     for (int k = 0; k < PARTS && u == 1 && !n->full; k++)
       compare_tensor(n, result, print(n, "grad/%s/%s", cell, parts[k].name),
-                     print(n, "update1/grad/cell%d/%s", i, parts[k].recorded), n->bound->gradients,
-                     &n->worst_gradient);
+                     print(n, "update1/grad/cell%d/%s", i, parts[k].recorded),
+                     gradient_bound(n, parts[k].name), &n->worst_gradient);
   }
 }
 
@@ -369,7 +398,7 @@ static void compare_param(Network *n, const char *name, const double *got, const
     if (!(off <= 2 * updates + rounding))
       fail_msg("%s, cpu: %s[%lld] is %.9g, recorded %.9g: off by %g lr behind %d updates", n->name,
                name, (long long)i, got[i], recorded[i], off, updates);
-    *far += off > 0.02 * updates + rounding;
+    *far += off > 0.02 * updates + rounding && gradient_bound(n, name) == n->bound->gradients;
     n->worst_param = fmax(n->worst_param, off);
   }
 }
@@ -729,7 +758,7 @@ static const char *recorded_folder(void) {
 
 static void test_small(void **state) {
   (void)state;
-  bool cpu = getenv("CELLC_TEST_CPU") && has_cpu();
+  bool cpu = has_cpu();
   if (!cpu) print_message("no LLVM here: interpreters only\n");
   assert_true(in_folder(recorded_folder(), check_small, cpu) > 0);
 }

@@ -360,6 +360,41 @@ static void test_examples(void **state) {
   }
 }
 
+// states, values and actions that are the same for every sample still come one a sample
+static void test_constants(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "network constant_state\n"
+      "cell C(n)(below, self?) {\n"
+      "  output constant([n], 0.5)\n"
+      "  goodness linear(concat(below, self), actions)\n"
+      "}\n"
+      "stack { l1 = C(3) { below: obs, self: prev(l1) } }\n"
+      "policy sum learn td(gamma = 0.9) train { context = 2 }\n",
+      "network constant_values\n"
+      "cell C()(below) { p = parameter([actions], normal(1))  output below  goodness p }\n"
+      "stack { l1 = C() { below: obs } }\n"
+      "policy mean learn td(gamma = 0.9) train { context = 2 }\n"};
+  save(batch(BATCH, CONTEXT, SIZE, true), "in");
+  for (int i = 0; i < 2; i++) {
+    assert_true(cell_write_file("constant.cell", texts[i], strlen(texts[i]), diag));
+    static const char *const backends[] = {"interp", "interp-kernels"};
+    for (int k = 0; k < 2; k++) {
+      fine("run constant.cell --backend %s" SHAPES "--program update --in in --out %s", backends[k],
+           backends[k]);
+      fine("run constant.cell --backend %s" SHAPES "--program act --in interp --out act-%s",
+           backends[k], backends[k]);
+    }
+    expect_near("interp", "interp-kernels");
+    expect_near("act-interp", "act-interp-kernels");
+    CellTensors *out = load("interp"), *acted = load("act-interp");
+    assert_true(cell_tensor_has_shape(need(out, "l1/q"), 2, (int64_t[]){BATCH, ACTIONS}));
+    assert_true(cell_tensor_has_shape(need(acted, "action"), 2, (int64_t[]){3, BATCH}));
+    cell_tensors_destroy(out);
+    cell_tensors_destroy(acted);
+  }
+}
+
 // ---- what can be wrong ----
 
 static void test_usage(void **state) {
@@ -497,7 +532,8 @@ static void test_unwritable(void **state) {
                    UPDATE);
   int code = run(command.data, text, sizeof text);
   cell_text_free(&command);
-  if (code != 1 || !strstr(text, "/out`: an earlier write failed")) fail_msg("code %d:\n%s", code, text);
+  if (code != 1 || !strstr(text, "/out`: an earlier write failed"))
+    fail_msg("code %d:\n%s", code, text);
   size_t length;
   char *bytes = cell_read_file("out", 100, &length, diag);
   assert_non_null(bytes);
@@ -517,18 +553,31 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
   (void)state;
-  static const char *const files[] = {"small.cell", "in",
-                                      "out",        "one",
-                                      "two",        "three",
-                                      "thrice",     "half",
-                                      "whole",      "all",
-                                      "some",       "a",
-                                      "b",          "c",
-                                      "given",      "four",
-                                      "first",      "second",
-                                      "cut",        "lie",
-                                      "interp",     "interp-kernels",
-                                      "act-interp", "act-interp-kernels",
+  static const char *const files[] = {"constant.cell",
+                                      "small.cell",
+                                      "in",
+                                      "out",
+                                      "one",
+                                      "two",
+                                      "three",
+                                      "thrice",
+                                      "half",
+                                      "whole",
+                                      "all",
+                                      "some",
+                                      "a",
+                                      "b",
+                                      "c",
+                                      "given",
+                                      "four",
+                                      "first",
+                                      "second",
+                                      "cut",
+                                      "lie",
+                                      "interp",
+                                      "interp-kernels",
+                                      "act-interp",
+                                      "act-interp-kernels",
                                       "version"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(files[i]);
   cell_diag_destroy(diag);
@@ -543,6 +592,7 @@ int main(void) {
       cmocka_unit_test(test_defaults),
       cmocka_unit_test(test_act),
       cmocka_unit_test(test_examples),
+      cmocka_unit_test(test_constants),
       cmocka_unit_test(test_usage),
       cmocka_unit_test(test_wrong_tensors),
       cmocka_unit_test(test_wrong_outputs),
