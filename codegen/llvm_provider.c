@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char passes[] = "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
                              "loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,dce";
@@ -238,8 +239,7 @@ static void compile_jobs(Job *jobs, int count, int *next, CellIsa isa, const cha
     if (job->object && job->length > sizeof(int64_t)) continue;
     free(job->object);
     job->object = NULL;
-    if (!machine)
-      machine = machine_of(instructions_of(isa), job->message, sizeof job->message);
+    if (!machine) machine = machine_of(instructions_of(isa), job->message, sizeof job->message);
     if (machine) compile_job(job, isa, machine, folder);
   }
   if (machine) LLVMDisposeTargetMachine(machine);
@@ -288,6 +288,41 @@ static bool look_up(CellJit *jit, CellKey key, CellKernelFunction *function, cha
   void *pointer = (void *)(uintptr_t)address;
   memcpy(function, &pointer, sizeof pointer);
   return true;
+}
+
+// with CELLC_PERF set: the addresses of all functions, in the file in which perf looks for them. A piece
+// goes by the first kernel that calls it, its number, and what it begins with
+static void write_perf_map(CellJit *jit, const Job *jobs, int kernel_count, int job_count) {
+  if (!getenv("CELLC_PERF")) return;
+  char path[64], message[128];
+  snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
+  FILE *file = fopen(path, "w");
+  if (!file) return;
+  for (int i = 0; i < job_count; i++) {
+    const Job *job = &jobs[i];
+    CellKernelFunction function;
+    if (job->same >= 0 || !look_up(jit, job->source.key, &function, message, sizeof message))
+      continue;
+    void *address;
+    memcpy(&address, &function, sizeof address);
+    fprintf(file, "%llx %llx ", (unsigned long long)(uintptr_t)address,
+            (unsigned long long)job->length);
+    const CellStmt *first = NULL;
+    for (int k = 0; k < kernel_count && !job->source.k && !first; k++)
+      for (int j = 0; j < jobs[k].source.split->call_count && !first; j++)
+        if (jobs[k].source.split->calls[j].piece == job->source.piece) {
+          first = jobs[k].source.split->calls[j].stmt;
+          fprintf(file, "%s:", jobs[k].source.k->name);
+        }
+    if (!first)
+      fprintf(file, "%s\n", name_of(&job->source));
+    else if (first->kind == CELL_K_CONTRACT)
+      fprintf(file, "%d contract %lld %lld %lld\n", job->source.piece, (long long)first->m,
+              (long long)first->n, (long long)first->k);
+    else
+      fprintf(file, "%d loop v%d\n", job->source.piece, first->var);
+  }
+  fclose(file);
 }
 
 // the jobs of all kernels and pieces: kernels first, then pieces
@@ -347,6 +382,7 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
     }
     if (good) scratch_bytes[i] = (kernels[i]->scratch_bytes + 63) / 64 * 64 + extra;
   }
+  if (good) write_perf_map(jit, jobs, count, job_count);
   for (int i = 0; i < job_count; i++) free(jobs[i].object);
   free(jobs);
   cell_arena_destroy(pieces.arena);
