@@ -234,6 +234,7 @@ static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_cou
     made.params = made.kernel.var_count;
     if (made.kernel.var_count == 0) made.kernel.var_count = 1;
     finish(x, &call, &made);
+    x->call = NULL, x->mini = NULL;
     return;
   }
 
@@ -253,6 +254,7 @@ static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_cou
     x->split->absorbed[accs[i]] = true;
   }
   finish(x, &call, &made);
+  x->call = NULL, x->mini = NULL;
 }
 
 // ---- the walk ----

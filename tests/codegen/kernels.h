@@ -106,6 +106,7 @@ static inline CellPlan *plan_of(CellArena *arena, CellKernel *k, const Arg *args
   int64_t at = (guard + 63) / 64 * 64;
   for (int i = 0; i < k->arg_count; i++) {
     CellBuffer b = {.name = cell_arena_printf(arena, "a%d", i),
+                    // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): as many as the kernel's
                     .kind = args[i].written ? CELL_BUFFER_OUTPUT : CELL_BUFFER_INPUT,
                     .dtype = args[i].dtype,
                     .count = args[i].count,

@@ -130,7 +130,7 @@ static void test_row(const Row *row, CellIsa isa) {
 
 static void functions(void **state) {
   (void)state;
-  CellIsa isas[3];
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
   int n = all_isas(isas);
   for (int i = 0; i < n; i++)
     for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) test_row(&rows[j], isas[i]);

@@ -33,7 +33,7 @@ static CellKernel *example(CellArena *arena, Arg *args) {
 static void prints(void **state) {
   (void)state;
   CellArena *arena = cell_arena_create();
-  Arg args[4];
+  Arg args[4] = {{0}};
   CellKernel *k = example(arena, args);
   assert_valid(k);
   CellText text = {0};
@@ -60,7 +60,7 @@ static void prints(void **state) {
 static void counts(void **state) {
   (void)state;
   CellArena *arena = cell_arena_create();
-  Arg args[4];
+  Arg args[4] = {{0}};
   CellKernelCounts c = cell_kernel_counts(example(arena, args));
   assert_float_equal(c.contract_flops, 2.0 * 100 * 33 * 40, 0);
   assert_float_equal(c.vector_ops, 100 * 40 + 100, 0);
@@ -70,7 +70,7 @@ static void counts(void **state) {
 static void interprets(void **state) {
   (void)state;
   CellArena *arena = cell_arena_create();
-  Arg args[4];
+  Arg args[4] = {{0}};
   CellKernel *k = example(arena, args);
   CellPlan *plan = plan_of(arena, k, args, 0);
   CellDiag *diag = cell_diag_create();
@@ -118,7 +118,7 @@ static void refuses(void **state) {
   };
   for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
     CellArena *arena = cell_arena_create();
-    Arg args[4];
+    Arg args[4] = {{0}};
     CellKernel *k = example(arena, args);
     CellStmt *rows = k->body, *lanes = rows->body->next, *contract = rows->next;
     CellStmt **tail = &lanes->body->next->next->next;
@@ -145,7 +145,7 @@ static void refuses(void **state) {
 static void checks_indices(void **state) {
   (void)state;
   CellArena *arena = cell_arena_create();
-  Arg args[4];
+  Arg args[4] = {{0}};
   CellKernel *k = example(arena, args);
   args[3].count = 99;
   CellPlan *plan = plan_of(arena, k, args, 0);
