@@ -68,21 +68,22 @@ static void add_product(CellBuild *g, LLVMValueRef acc, LLVMValueRef x, LLVMValu
 
 typedef LLVMValueRef Accs[CELL_TILE_ROWS][CELL_TILE_COLUMNS];
 
-// up to 4 rows of a tile where the rows are contiguous in out, lane by lane
+// up to 4 rows of a tile where the rows are contiguous in out, lane by lane; of a short tile only the
+// first vector's first lane is sure to be there
 static void store_turned(CellBuild *g, const CellTileArgs *p, const LLVMValueRef *rows, int count,
-                         LLVMValueRef out, LLVMValueRef lanes_left) {
+                         LLVMValueRef out, LLVMValueRef lanes_left, int sure) {
   LLVMValueRef turned[4];
   LLVMTypeRef type = cell_ll_vector(g, g->f32, count);
   cell_ll_transpose4(g, rows, turned);
   for (int lane = 0; lane < g->lanes; lane++) {
     CellIf there;
-    if (lanes_left && lane > 0) cell_ll_if_begin(g, &there, more_than(g, lanes_left, lane));
+    if (lanes_left && lane >= sure) cell_ll_if_begin(g, &there, more_than(g, lanes_left, lane));
     LLVMValueRef at = cell_ll_at(g, out, times(g, p->out_ks, cell_ll_i64(g, lane)));
     LLVMValueRef x = cell_ll_run(g, turned[lane % 4], lane / 4, count);
     if (count == 1) x = LLVMBuildExtractElement(g->b, x, LLVMConstInt(g->i32, 0, false), "");
     LLVMValueRef old = cell_ll_load(g, type, at), sum = LLVMBuildFAdd(g->b, old, x, "");
     cell_ll_store(g, LLVMBuildSelect(g->b, p->from_out, sum, x, ""), at);
-    if (lanes_left && lane > 0) cell_ll_if_end(g, &there);
+    if (lanes_left && lane >= sure) cell_ll_if_end(g, &there);
   }
 }
 
@@ -95,7 +96,7 @@ static void store_all_turned(CellBuild *g, const CellTile *t, const CellTileArgs
         sums[i] = r + i < t->rows ? read_acc(g, acc[r + i][v]) : LLVMGetPoison(g->vf);
       store_turned(g, p, sums, t->rows - r < 4 ? t->rows - r : 4,
                    cell_ll_at(g, out_row[r], times(g, p->out_ks, skip)),
-                   t->short_columns ? cell_ll_sub(g, p->columns_left, skip) : NULL);
+                   t->short_columns ? cell_ll_sub(g, p->columns_left, skip) : NULL, v == 0);
     }
 }
 
