@@ -107,6 +107,14 @@ static CellDatum apply_size(const CellContext *c, const CellArguments *args) {
   return cell_number(shape[axis]);
 }
 
+/* the number of axes, known to the compiler */
+static CellDatum apply_rank(const CellContext *c, const CellArguments *args) {
+  CellDatum d = args->values[0];
+  if (!cell_want_tensor(c, d, span_of(args, 0), &d)) return CELL_FAILED;
+  int32_t shape[CELL_MAX_RANK + 1];
+  return d.kind == CELL_IS_UNKNOWN ? d : cell_number(cell_view_shape(c, d.tensor, shape));
+}
+
 /* ---- views ---- */
 
 /* lists count as their items; unconnected ports vanish */
@@ -569,6 +577,7 @@ static const CellBuiltin builtins[] = {
     {"orthogonal", "gain", 0, 1, apply_orthogonal, "orthogonal rows or columns, times gain"},
     {"parameter", "shape init", 1, 2, apply_parameter, "a tensor that is learned"},
     {"range", "n", 1, 1, apply_range, "0, 1, ... n-1"},
+    {"rank", "x", 1, 1, apply_rank, "number of axes: 0 for a scalar"},
     {"relu", "x", 1, 1, apply_relu, "max(x, 0)"},
     {"reshape", "x shape", 2, 2, apply_reshape, "the same entries, row-major, in another shape"},
     {"returns", "gamma", 1, 1, apply_returns, "the discounted reward up to next"},
