@@ -105,13 +105,14 @@ static inline CellPlan *plan_of(CellArena *arena, CellKernel *k, const Arg *args
   int *bound = CELL_NEW_ARRAY(arena, int, (size_t)k->arg_count + 1);
   int64_t at = (guard + 63) / 64 * 64;
   for (int i = 0; i < k->arg_count; i++) {
-    CellBuffer b = {.name = cell_arena_printf(arena, "a%d", i),
-                    // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): as many as the kernel's
-                    .kind = args[i].written ? CELL_BUFFER_OUTPUT : CELL_BUFFER_INPUT,
-                    .dtype = args[i].dtype,
-                    .count = args[i].count,
-                    .bit_row = args[i].bit_row,
-                    .offset = at};
+    CellBuffer b = {
+        .name = cell_arena_printf(arena, "a%d", i),
+        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): as many as the kernel's
+        .kind = args[i].written ? CELL_BUFFER_OUTPUT : CELL_BUFFER_INPUT,
+        .dtype = args[i].dtype,
+        .count = args[i].count,
+        .bit_row = args[i].bit_row,
+        .offset = at};
     if (b.dtype == CELL_BITS) b.count = args[i].count / b.bit_row * ((b.bit_row + 31) / 32);
     at += (4 * b.count + 2 * guard + 63) / 64 * 64;
     bound[i] = i;
