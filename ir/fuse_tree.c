@@ -211,8 +211,14 @@ typedef struct {
   FuseOp **ops;
   int count;
   Side *side; /* by position in the tree's list; -1: not in this list */
-  int *where; /* position of an op of the region, by order - first; -1 */
+  int *where; /* position of an op of the list, by its order; -1 */
+  int last;   /* the largest order there is room for */
 } Build;
+
+/* an op's position in the list that is being built, or -1: a reader may belong to a later list */
+static int position(const Build *b, const FuseOp *op) {
+  return op->order <= b->last ? b->where[op->order] : -1;
+}
 
 /* whether op sums over a loop of `producer` that both could share, reading from it values too large to store */
 static bool sums_large(Fuse *f, const FuseOp *producer, const FuseOp *op) {
@@ -237,7 +243,7 @@ static bool read_later(const Build *b, FuseOp **ops, int count, const Side *side
   for (int c = 0; c < val->consumer_count; c++) {
     FuseOp *reader = lift(val->consumers[c], b->region);
     if (!reader) continue;
-    int j = b->where[reader->order];
+    int j = position(b, reader);
     if (j >= 0 && j < count && ops[j] == reader && side[j] != BEFORE && reader->kind == FUSE_SCALAR)
       return true;
   }
@@ -260,7 +266,7 @@ static bool pull_sums(Build *b, FuseOp **ops, int count, Side *side) {
       for (int p = 0; p < val->producer_count; p++) {
         FuseOp *producer = val->producers[p];
         if (producer->region != b->region || producer->kernel != op->kernel) continue;
-        int j = b->where[producer->order];
+        int j = position(b, producer);
         if (j < 0 || j >= count || ops[j] != producer) continue;
         if (side[j] != BEFORE) ready = false;
         large |= sums_large(b->f, producer, op) && !read_later(b, ops, count, side, val);
@@ -319,7 +325,7 @@ static bool assign_sides(Build *b, FuseOp **ops, int count, int seed, int cls, b
       for (int c = 0; c < out->consumer_count; c++) {
         FuseOp *inner = out->consumers[c], *reader = lift(inner, b->region);
         if (!reader || reader == op || reader->kernel != op->kernel) continue;
-        int j = b->where[reader->order];
+        int j = position(b, reader);
         if (j < 0 || j >= count || ops[j] != reader || j < i) continue;
         if (side[j] == BEFORE) early = true;
         if (side[j] != INSIDE) continue;
@@ -333,7 +339,7 @@ static bool assign_sides(Build *b, FuseOp **ops, int count, int seed, int cls, b
       for (int p = 0; p < out->producer_count; p++) {
         FuseOp *writer = out->producers[p];
         if (writer == op || writer->region != b->region || writer->order < op->order) continue;
-        int j = b->where[writer->order];
+        int j = position(b, writer);
         if (j < 0 || j >= count || ops[j] != writer) continue;
         if (side[j] != AFTER) early = true;
       }
@@ -429,7 +435,7 @@ FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count) {
     schedule_op(ops[i]);
     if (ops[i]->order > last) last = ops[i]->order;
   }
-  Build b = {.f = f, .region = ops[0]->region};
+  Build b = {.f = f, .region = ops[0]->region, .last = last};
   b.where = CELL_NEW_ARRAY(f->arena, int, last + 1);
   for (int i = 0; i <= last; i++) b.where[i] = -1;
   FuseNode **tail = &root->child;
