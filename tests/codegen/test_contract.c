@@ -61,6 +61,7 @@ static void shapes(void **state) {
       {260, 33, 70, 1, 1, 0, false, 1, 0},   {33, 1100, 330, 1, 1, 0, false, 1, 0},
       {8, 8, 3, 0, 0, 0, false, 1, 0},       {48, 16, 8, 1, 0, 1, true, 1, 0},
       {48, 16, 8, 0, 0, 2, false, 1, 0},     {16, 40, 33, 3, 3, 1, false, 1, 0},
+      {16, 36, 17, 0, 0, 0, true, 1, 7},
   };
   CellIsa isas[3] = {CELL_ISA_SCALAR};
   int n = all_isas(isas);
