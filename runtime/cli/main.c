@@ -107,6 +107,7 @@ static int finish(int code) {
 int main(int argc, char **argv) {
   hold_descriptors();
   signal(SIGPIPE, SIG_IGN); // a closed pipe is a failed write, not a death
+  signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow
   signal(SIGXFSZ, SIG_IGN); // and so is a limit on the size of files
   setlocale(LC_CTYPE, "");  // popt measures its help with it; numbers stay as in C
 
