@@ -114,6 +114,13 @@ static bool place_in_arena(CellEngine *e, CellDiag *diag) {
 
 // ---- the CPU ----
 
+// Whether a team costs more than it saves: waking threads takes microseconds, and a slice of the
+// scheduler's time where the machine is busy. Cycles of one core, about.
+static bool is_small(const CellKernel *k) {
+  CellKernelCounts c = cell_kernel_counts(k);
+  return c.contract_flops / 8 + c.vector_ops + c.bytes / 8 < 20e3;
+}
+
 static bool open_cpu(CellEngine *e, CellDiag *diag) {
   const CellPlan *plan = e->plan;
   char message[1024] = "";
@@ -128,6 +135,10 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   size_t n = (size_t)plan->kernel_count;
   int64_t *scratch = CELL_NEW_ARRAY(e->arena, int64_t, n + 1);
   e->functions = CELL_NEW_ARRAY(e->arena, CellKernelFunction, n + 1);
+  e->small = CELL_NEW_ARRAY(e->arena, bool, n + 1);
+  // tests, which are the ones to look at guards, want tasks of any size spread
+  for (int i = 0; i < plan->kernel_count; i++)
+    e->small[i] = !e->options.check_guards && is_small(plan->kernels[i]);
   char *folder = cell_cache_folder(e->options.cache_dir);
   e->jit = e->provider->compile(plan->kernels, plan->kernel_count, e->options.isa, folder,
                                 e->functions, scratch, message, sizeof message);
@@ -170,10 +181,12 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   return true;
 }
 
-// any thread may take any task; a kernel of one task needs no team
-static void launch(CellEngine *e, const CellKernel *k, CellKernelFunction f, void *const *args) {
+// any thread may take any task, and small kernels leave all to the first
+static void launch(CellEngine *e, int number, void *const *args) {
+  const CellKernel *k = e->plan->kernels[number];
+  CellKernelFunction f = e->functions[number];
   int64_t guard = e->plan->guard_bytes;
-  if (k->tasks == 1 || e->options.threads == 1) {
+  if (k->tasks == 1 || e->options.threads == 1 || e->small[number]) {
     f(args, 0, k->tasks, e->scratch[0] + guard);
     return;
   }
@@ -195,7 +208,7 @@ static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
   double before = now();
   for (int l = 0; l < p->launch_count && good; l++) {
     const CellKernel *k = e->plan->kernels[p->launches[l].kernel];
-    launch(e, k, e->functions[p->launches[l].kernel], args);
+    launch(e, p->launches[l].kernel, args);
     args += k->arg_count;
     double after = now();
     e->seconds[l] = after - before;

@@ -32,6 +32,7 @@ struct CellEngine {
   const CellProvider *provider;
   CellJit *jit;
   CellKernelFunction *functions;
+  bool *small;             /* a kernel that one thread runs whatever the number of threads */
   void ***bound;           /* [program][launch * stride + argument] */
   unsigned char **scratch; /* one a thread, guards around it */
   int64_t scratch_bytes;
