@@ -324,7 +324,8 @@ int cell_cmd_train(int argc, const char **argv) {
   CellDiag *diag = cell_diag_create();
   code = train(&cli, &o, argc, argv, diag);
   int reported = cell_cli_report(&cli, diag);
-  if (code == CELL_EXIT_OK) code = reported;
+  // a missing compiler of kernels is more than a failure
+  if (code == CELL_EXIT_OK || reported == CELL_EXIT_MISSING) code = reported;
   cell_diag_destroy(diag);
   free((void *)(uintptr_t)o.network.text);
   return cell_cli_end(&cli, code);
