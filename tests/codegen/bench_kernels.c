@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <time.h>
 
-void openblas_set_num_threads(int threads);
-
 static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

@@ -299,7 +299,7 @@ static int derivatives(CellEngine *e, const CellModule *m, const Case *test, uin
                        CellArena *arena, CellDiag *diag) {
   for (int i = 0; i < m->certificate_count; i++) {
     const CellCertificate *c = &m->certificates[i];
-    double sum = 0, up, down, along = 0, size = 0;
+    double sum = 0, up = 0, down = 0, along = 0, size = 0;
     if (!losses(e, m, c, test, 0, seed, diag, &sum)) return 0;
     for (int k = 0; k < m->param_count; k++) {
       const CellParam *p = &m->params[k];
