@@ -563,7 +563,9 @@ CellModule *cell_spec_build(CellSpec *spec, const CellShapes *shapes,
   elab->module->name = spec->name;
   CellContext c = cell_home_context(elab, CELL_IN_SETTING);
   if (!spec->stack) {
-    cell_complain(&c, "E0209", CELL_NOWHERE, "the file has no stack");
+    CellSpan start = {spec->file->source, 0, 0};
+    CellRecord *r = cell_complain(&c, "E0209", start, "the file has no stack");
+    cell_help(diag, r, "a stack places cells: `stack { l1 = Cell(8) { below: obs } }`");
     return NULL;
   }
   if (!action_code(elab)) return NULL;
