@@ -516,7 +516,7 @@ static void texts(void **state) {
     assert_int_equal(generated(strtoull(alone, NULL, 10), true), 0);
     return;
   }
-  uint64_t count = number ? strtoull(number, NULL, 10) : 12;
+  uint64_t count = number ? strtoull(number, NULL, 10) : getenv("CELLC_SANITIZED") ? 4 : 12;
   int failed = 0;
   uint64_t first = from ? strtoull(from, NULL, 10) : 1;
   for (uint64_t seed = first; seed < first + count; seed++) failed += generated(seed, false);
