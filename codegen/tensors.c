@@ -85,10 +85,10 @@ bool cell_engine_set(CellEngine *e, const char *program, const char *name, const
   return true;
 }
 
-// every entry of a parameter, through its parts: columns [begin, end) of the last dimension each
+// every entry of a parameter, through its parts
 static bool each_part(CellEngine *e, const char *program, const char *prefix,
                       const CellParam *param, double *out, const double *in, int64_t count) {
-  int64_t columns = param->rank > 0 ? param->shape[param->rank - 1] : 1, total = 1;
+  int64_t total = 1;
   for (int i = 0; i < param->rank; i++) total *= param->shape[i];
   if (count != total) return false;
   int parts = param->part_count > 0 ? param->part_count : 1;
@@ -97,18 +97,20 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
   char *name = cell_malloc(size);
   bool good = true;
   for (int p = 0; p < parts && good; p++) {
-    CellPart part = {0, (int32_t)columns};
+    int64_t entries = total;
     if (param->part_count > 0) {
-      part = param->parts[p];
+      int32_t shape[CELL_MAX_RANK];
+      cell_part_shape(param, p, shape);
+      entries = 1;
+      for (int i = 0; i < param->rank; i++) entries *= shape[i];
       snprintf(name, size, "%s%s#%d", prefix, param->name, p);
     } else {
       snprintf(name, size, "%s%s", prefix, param->name);
     }
-    int64_t width = part.end - part.begin;
     CellSlot *slot = cell_engine_slot(e, program, name);
-    good = slot && columns > 0 && slot->entries == total / columns * width;
+    good = slot && slot->entries == entries;
     for (int64_t i = 0; good && i < slot->entries; i++) {
-      int64_t at = i / width * columns + part.begin + i % width;
+      int64_t at = param->part_count > 0 ? cell_part_entry(param, p, i) : i;
       if (out)
         out[at] = read_entry(e, slot, i);
       else

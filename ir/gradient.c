@@ -176,8 +176,7 @@ static Group group_members(const CellModule *m, CellGraph *g, const char *group)
     if (p->part_count == 0) add_member(g, &members, p->name, p->rank, p->shape);
     for (int k = 0; k < p->part_count; k++) {
       int32_t shape[CELL_MAX_RANK];
-      memcpy(shape, p->shape, sizeof shape);
-      shape[p->rank - 1] = p->parts[k].end - p->parts[k].begin;
+      cell_part_shape(p, k, shape);
       add_member(g, &members, cell_arena_printf(g->arena, "%s#%d", p->name, k), p->rank, shape);
     }
   }

@@ -263,7 +263,13 @@ typedef struct {
   /* filled by the parts pass: 0 = whole. Part p of "params/NAME" is the INPUT "params/NAME#p". */
   CellPart *parts;
   int part_count;
+  bool turned; /* a matrix whose parts are stored [columns, rows] */
 } CellParam;
+
+/* Shape of a part as stored; p->part_count > 0. */
+void cell_part_shape(const CellParam *p, int part, int32_t shape[CELL_MAX_RANK]);
+/* Where entry i of a part, as stored, stands in the whole (row-major). */
+int64_t cell_part_entry(const CellParam *p, int part, int64_t i);
 
 /* What the gradient of one group reached: the locality certificate. */
 typedef struct {

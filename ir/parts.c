@@ -1,4 +1,5 @@
-/* parts.c - the pass that cuts a parameter where the pieces of what it multiplies differ.
+/* parts.c - the pass that decides how parameters are stored: cut where the pieces of what they multiply
+ * differ, and matrices turned.
  *
  * A product with a concat is the sum of products with its pieces. A parameter that multiplies one
  * over its last dimension becomes parts, ranges of its columns, cut wherever two neighbouring
@@ -11,9 +12,13 @@
  *     %4 = concat %0, %3 dim 0 : f[403] {batch}          %0: bits[400]
  *     %5 = contract %1, %4 "ij,j->i" : f[8] {batch}      %1: input "params/w"
  *  becomes
- *     %5 = contract %1, %0 "ij,j->i" : f[8] {batch}      %1: input "params/w#0", [8,400]
- *     %6 = take %4 dim 1, %2 : f[8] {batch}              %4: input "params/w#1", [8,3]
+ *     %5 = contract %1, %0 "ij,i->j" : f[8] {batch}      %1: input "params/w#0", [400,8]
+ *     %6 = take %4 dim 0, %2 : f[8] {batch}              %4: input "params/w#1", [3,8]
  *     %7 = add %5, %6 : f[8] {batch}
+ *
+ * Every matrix that multiplies over its last dimension is turned, cut or not: what a product makes side by
+ * side then lies side by side, so that vectors need no transposition, and a column that a bit or an
+ * index selects is one row. Gradient, moments and target follow, being made from the parts entry by entry.
  *
  * A parameter may also be read by elementwise ops on itself (a target that follows it) and by sums
  * over the last dimension; where it is read in any other way it stays whole. Fills CellParam.parts.
@@ -28,6 +33,7 @@ typedef enum { DENSE, BIT_ROW, INDEX_CODE } Representation;
 /* columns of one parameter, over all programs */
 typedef struct {
   bool whole;    /* is read in a way that needs all of it */
+  bool product;  /* multiplies over its last dimension */
   int32_t width; /* of the last dimension */
   bool *cut;     /* cut[c]: a part begins at column c */
 } Columns;
@@ -142,8 +148,10 @@ static void note_uses(Splitter *s, const CellGraph *g) {
       int rank = cell_node(g, n->args[k])->rank;
       if (needs_all(n, k) || (n->op == CELL_OP_REDUCE && !(n->dims >> (rank - 1) & 1)))
         s->columns[p].whole = true;
-      else if (n->op == CELL_OP_CONTRACT && owner[n->args[1 - k]] < 0)
+      else if (n->op == CELL_OP_CONTRACT && owner[n->args[1 - k]] < 0) {
+        s->columns[p].product = true;
         mark_cuts(&s->columns[p], g, n->args[1 - k], other_dim(n, k));
+      }
       /* columns of two parameters, or of one along another dimension */
       else if (n->op == CELL_OP_CONTRACT &&
                (owner[n->args[1 - k]] != p ||
@@ -166,7 +174,9 @@ static void note_uses(Splitter *s, const CellGraph *g) {
 static void fill_parts(CellModule *m, CellParam *p, const Columns *columns) {
   int count = 1, made = 0;
   for (int32_t c = 1; c < columns->width; c++) count += columns->cut[c];
-  if (columns->whole || count == 1) return;
+  bool turned = p->rank == 2 && columns->product;
+  if (columns->whole || (count == 1 && !turned)) return;
+  p->turned = turned;
   p->parts = CELL_NEW_ARRAY(m->arena, CellPart, count);
   for (int32_t c = 1, begin = 0; c <= columns->width; c++) {
     if (c < columns->width && !columns->cut[c]) continue;
@@ -201,7 +211,7 @@ static void rebuild_columns(Rebuild *r, CellValue v, const CellParam *p) {
     if (n.op == CELL_OP_INPUT) {
       CellNode part = n;
       part.name = cell_arena_printf(arena, "%s#%d", n.name, i);
-      part.shape[n.rank - 1] = p->parts[i].end - p->parts[i].begin;
+      cell_part_shape(p, i, part.shape);
       r->parts[v][i] = cell_rebuild(r->to, &part, NULL);
       continue;
     }
@@ -255,16 +265,25 @@ static CellValue one_hot_index(const CellGraph *g, CellValue x) {
   return in_range(g, n->args[0], n->shape[0]) ? n->args[0] : CELL_NONE;
 }
 
-/* product of one part (operand k of contract n) with x */
-static CellValue part_product(Rebuild *r, const CellNode *n, int k, CellValue part, CellValue x) {
+static void turn_labels(CellNode *n, int k) {
+  char first = n->labels[k][0];
+  n->labels[k][0] = n->labels[k][1], n->labels[k][1] = first;
+}
+
+/* product of one part (operand k of contract n) with x, which may be the same columns of p */
+static CellValue part_product(Rebuild *r, const CellNode *n, int k, const CellParam *p,
+                              CellValue part, CellValue x, bool own) {
   CellValue index = one_hot_index(r->to, x), args[2];
   size_t kept = strlen(n->labels[k]) - 1;
   if (index != CELL_NONE && !n->over && strlen(n->labels[2]) == kept &&
       strncmp(n->labels[k], n->labels[2], kept) == 0)
-    return cell_take_dim(r->to, part, (int)kept, index);
+    return cell_take_dim(r->to, part, p->turned ? 0 : (int)kept, index);
+  CellNode product = *n;
+  if (p->turned) turn_labels(&product, k);
+  if (p->turned && own) turn_labels(&product, 1 - k);
   args[k] = part;
   args[1 - k] = x;
-  return cell_rebuild(r->to, n, args);
+  return cell_rebuild(r->to, &product, args);
 }
 
 /* sum of `count` terms; those that vary over the same axes are added first */
@@ -290,12 +309,15 @@ static CellValue rebuild_use(Rebuild *r, const CellNode *n, int k, const CellPar
   for (int i = 0; i < p->part_count; i++) {
     CellValue part = r->parts[n->args[k]][i];
     if (n->op == CELL_OP_REDUCE) {
-      terms[i] = cell_rebuild(r->to, n, &part);
+      CellNode sum = *n;
+      if (p->turned) sum.dims = (uint8_t)((sum.dims & 1) << 1 | sum.dims >> 1);
+      terms[i] = cell_rebuild(r->to, &sum, &part);
       continue;
     }
     CellValue x = n->args[1 - k];
-    x = r->parts[x] ? r->parts[x][i] : columns_of(r, x, other_dim(n, k), p->parts[i]);
-    terms[i] = part_product(r, n, k, part, x);
+    bool own = r->parts[x] != NULL;
+    x = own ? r->parts[x][i] : columns_of(r, x, other_dim(n, k), p->parts[i]);
+    terms[i] = part_product(r, n, k, p, part, x, own);
   }
   return sum_by_axes(r->to, terms, p->part_count);
 }

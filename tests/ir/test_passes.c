@@ -60,12 +60,12 @@ static CellTensor *with_parts(const CellModule *m, const CellTensor *inputs, int
         p = &m->params[k];
     CELL_PUSH(m->arena, all, made, capacity, inputs[i]);
     for (int k = 0; p && k < p->part_count; k++) {
-      int32_t width = p->shape[p->rank - 1], part = p->parts[k].end - p->parts[k].begin;
-      CellTensor t = {cell_arena_printf(m->arena, "%s#%d", inputs[i].name, k), NULL,
-                      inputs[i].count / width * part};
+      int32_t shape[CELL_MAX_RANK];
+      cell_part_shape(p, k, shape);
+      CellTensor t = {cell_arena_printf(m->arena, "%s#%d", inputs[i].name, k), NULL, 1};
+      for (int d = 0; d < p->rank; d++) t.count *= shape[d];
       t.data = CELL_NEW_ARRAY(m->arena, double, t.count);
-      for (int64_t e = 0; e < t.count; e++)
-        t.data[e] = inputs[i].data[e / part * width + p->parts[k].begin + e % part];
+      for (int64_t e = 0; e < t.count; e++) t.data[e] = inputs[i].data[cell_part_entry(p, k, e)];
       CELL_PUSH(m->arena, all, made, capacity, t);
     }
   }

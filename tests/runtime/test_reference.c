@@ -171,12 +171,14 @@ static CellTensor part_of(const Network *n, const CellModule *m, const char *nam
   for (int i = 0; i < m->param_count; i++) {
     const CellParam *p = &m->params[i];
     if (strcmp(p->name, whole + (slash - name) + 1) != 0) continue;
-    CellPart cut = p->parts[strtol(hash + 1, NULL, 10)];
-    int32_t columns = p->shape[p->rank - 1], width = cut.end - cut.begin;
-    part.count = from->count / columns * width;
+    int number = (int)strtol(hash + 1, NULL, 10);
+    int32_t shape[CELL_MAX_RANK];
+    cell_part_shape(p, number, shape);
+    part.count = 1;
+    for (int d = 0; d < p->rank; d++) part.count *= shape[d];
     part.data = CELL_NEW_ARRAY(n->arena, double, part.count);
     for (int64_t k = 0; k < part.count; k++)
-      part.data[k] = from->data[k / width * columns + cut.begin + k % width];
+      part.data[k] = from->data[cell_part_entry(p, number, k)];
   }
   return part;
 }
@@ -189,10 +191,9 @@ static void join_part(const Network *n, const CellModule *m, const CellTensor *p
   for (int i = 0; i < m->param_count; i++) {
     const CellParam *p = &m->params[i];
     if (strcmp(p->name, name) != 0) continue;
-    CellPart cut = p->parts[strtol(hash + 1, NULL, 10)];
-    int32_t columns = p->shape[p->rank - 1], width = cut.end - cut.begin;
+    int number = (int)strtol(hash + 1, NULL, 10);
     for (int64_t k = 0; k < part->count; k++)
-      to->data[k / width * columns + cut.begin + k % width] = part->data[k];
+      to->data[cell_part_entry(p, number, k)] = part->data[k];
   }
 }
 
