@@ -155,6 +155,22 @@ void cell_ll_dot_tile(CellBuild *g, const CellTile *tile, const CellTileArgs *ar
  * from, stride between the columns, columns left (at least 1; past them the last is repeated), k. */
 void cell_ll_pack_turned(CellBuild *g, int columns, LLVMValueRef args[5]);
 
+/* ---- llvm_select.c ---- */
+
+/* out[m, n] (+)= sum over k of a[m, k] b[n, k] where a is bits and b and out are contiguous along n. */
+typedef struct {
+  LLVMValueRef words, bit; /* of a: element (m, k) is bit number bit + m rs + k ks; one of rs, ks is 1 */
+  int64_t rs, ks;
+  LLVMValueRef b, out; /* pointers to floats; k and m are strides b_ks and out_rs apart */
+  int64_t b_ks, out_rs;
+  LLVMValueRef m; /* at most m_most rows */
+  int64_t m_most, n, k;
+  LLVMValueRef add;     /* i1 */
+  LLVMValueRef scratch; /* room for cell_ll_select_scratch elements of 4 bytes */
+} CellSelect;
+int64_t cell_ll_select_scratch(const CellSelect *s);
+void cell_ll_select(CellBuild *g, const CellSelect *s);
+
 /* ---- llvm_contract.c ---- */
 
 /* Emits one contraction: pointers to the elements at the views' bases (bits: to the words, and the

@@ -10,7 +10,8 @@
  * dot    Lanes along k, for few rows or columns of operands that are both contiguous there.
  *
  * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
- * Bits are written out as floats first. Nothing depends on which task or thread runs it. */
+ * Products of bits are sums of selected rows (llvm_select.c) where the strides allow; else bits are written
+ * out as floats first. Nothing depends on which task or thread runs it. */
 #include <string.h>
 
 #include "codegen/llvm_build.h"
@@ -44,6 +45,13 @@ typedef struct {
   int64_t block_k, block_m, block_n;
   LLVMValueRef a_panel, b_panel;
 } Contract;
+
+/* All that a contraction's function depends on; where its operands begin, and whether it adds to what is
+ * there, are arguments. */
+typedef struct {
+  int64_t m, n, k, strides[6];
+  bool a_bits, b_bits, m_fixed, n_fixed;
+} Shape;
 
 static int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -91,6 +99,28 @@ static Operand expand_bits(Contract *c, LLVMValueRef words, LLVMValueRef bit, in
   cell_ll_for_end(g, &i);
   cell_ll_for_end(g, &o);
   return along_rows ? (Operand){to, 1, pitch} : (Operand){to, pitch, 1};
+}
+
+// whether the bits of `a` may select rows of b; then that is the whole product
+static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
+  if (!s->a_bits || s->b_bits || !c->n_fixed || c->b.rs != 1 || c->out.ks != 1) return false;
+  if (c->a.ks != 1 && c->a.rs != 1) return false;
+  CellSelect select = {.words = c->a.pointer,
+                       .bit = bit,
+                       .rs = c->a.rs,
+                       .ks = c->a.ks,
+                       .b = c->b.pointer,
+                       .out = c->out.pointer,
+                       .b_ks = c->b.ks,
+                       .out_rs = c->out.rs,
+                       .m = c->m,
+                       .m_most = c->m_most,
+                       .n = c->n_most,
+                       .k = c->k,
+                       .add = c->add};
+  select.scratch = take_scratch(c, cell_ll_select_scratch(&select));
+  cell_ll_select(c->g, &select);
+  return true;
 }
 
 // ---- outer form ----
@@ -350,13 +380,6 @@ static void swap_roles(Contract *c) {
   c->out = (Operand){c->out.pointer, c->out.ks, c->out.rs};
 }
 
-/* All that a contraction's function depends on; where its operands begin, and whether it adds to what is
- * there, are arguments. */
-typedef struct {
-  int64_t m, n, k, strides[6];
-  bool a_bits, b_bits, m_fixed, n_fixed;
-} Shape;
-
 struct CellContractFunction {
   Shape shape;
   LLVMValueRef function;
@@ -384,6 +407,7 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
   c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
   c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
+  if (selected(c, s, LLVMGetParam(f, 1))) return;
   if (s->a_bits)
     c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
   if (s->b_bits)

@@ -137,6 +137,7 @@ struct FuseRegion {
   FuseOp *scan; /* whose body this is */
   FuseVal **vals;
   FuseVal **floats; /* bits that products read, expanded */
+  int *uses;        /* how often each node is read */
   FuseOp **ops;
   int op_count, op_capacity;
   FuseOp **after; /* a body's copies of its results into the carries */
@@ -183,6 +184,8 @@ struct FuseNode {
 
 /* prepare.c: a copy of g in the form that the pass expects. */
 CellGraph *fuse_prepare(const CellGraph *g);
+/* whether v is an addition of two or more products over the same axes of the batch */
+bool fuse_is_product_sum(const CellGraph *g, CellValue v);
 
 /* fuse_access.c */
 FuseIndex fuse_index_const(int64_t base);

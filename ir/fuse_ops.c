@@ -195,12 +195,12 @@ static void make_reduce(Fuse *f, FuseRegion *r, CellValue v) {
   finish_op(f, op);
 }
 
-/* loops of a contract: result axes and dimensions, then what is summed */
-static void contract_loops(FuseOp *op, FuseRegion *r, int *axis, int dims[2][CELL_MAX_RANK]) {
-  const CellNode *n = op->node;
+/* the loop of each axis and dimension of a contract's operands; what is summed gets loops of its own, or the
+ * loop `inner` that an earlier product of the same sum has */
+static void contract_loops(FuseOp *op, FuseRegion *r, const CellNode *n, int inner, int *axis,
+                           int dims[2][CELL_MAX_RANK]) {
   int loops[128];
   for (int i = 0; i < 128; i++) loops[i] = -2;
-  out_loops(op, r->g, n);
   for (int d = 0; d < n->rank; d++) loops[(unsigned char)n->labels[2][d] & 127] = op->out_dim[d];
   memcpy(axis, op->out_axis, CELL_MAX_AXES * sizeof *axis);
   add_axes(op, r->g, n->over, true, axis);
@@ -208,7 +208,7 @@ static void contract_loops(FuseOp *op, FuseRegion *r, int *axis, int dims[2][CEL
     const CellNode *a = cell_node(r->g, n->args[i]);
     for (int d = 0; d < a->rank; d++) {
       int *slot = &loops[(unsigned char)n->labels[i][d] & 127];
-      if (*slot == -2) *slot = add_loop(op, a->shape[d], -1, true);
+      if (*slot == -2) *slot = inner >= 0 ? inner : add_loop(op, a->shape[d], -1, true);
       dims[i][d] = *slot;
     }
   }
@@ -228,7 +228,8 @@ static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
   FuseOp *op = new_op(f, r, FUSE_REDUCE, n, r->vals[v]);
   op->reduce = CELL_SUM;
   int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK];
-  contract_loops(op, r, axis, dims);
+  out_loops(op, r->g, n);
+  contract_loops(op, r, n, -1, axis, dims);
   op->arg_count = 2;
   op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
   for (int i = 0; i < 2; i++) op->args[i] = contract_operand(f, r, n->args[i], axis, dims[i]);
@@ -266,11 +267,12 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
   return false;
 }
 
-/* The operand of a product as floats: bits are expanded once, by a copy that all products share. */
-static FuseAccess float_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
-                                const int *dims) {
+/* An operand of a product. Bits select rows of the other operand where `select` says that they lie along the
+ * result's last dimension; else they are expanded once, by a copy that all products share. */
+static FuseAccess product_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
+                                  const int *dims, bool select) {
   FuseAccess x = contract_operand(f, r, v, axis, dims);
-  if (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS) return x;
+  if (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS || select) return x;
   if (!r->floats[v]) {
     r->floats[v] = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
     fuse_copy_op(f, r, v, r->floats[v]);
@@ -289,12 +291,12 @@ typedef struct {
 } Piece;
 
 static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims, int loop,
-                  Piece *out, int room) {
+                  bool select, Piece *out, int room) {
   const CellNode *n = cell_node(r->g, v);
   bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room &&
                dims[n->dim] == loop && loop >= 0;
   if (!along) {
-    out[0].access = float_operand(f, r, v, axis, dims);
+    out[0].access = product_operand(f, r, v, axis, dims, select);
     out[0].begin = 0, out[0].extent = -1;
     return 1;
   }
@@ -302,7 +304,7 @@ static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const in
   int32_t at = 0;
   for (int i = 0; i < n->arg_count; i++) {
     const CellNode *a = cell_node(r->g, n->args[i]);
-    out[count].access = float_operand(f, r, n->args[i], axis, dims);
+    out[count].access = product_operand(f, r, n->args[i], axis, dims, select);
     out[count].begin = at, out[count].extent = a->shape[n->dim];
     at += a->shape[n->dim];
     count++;
@@ -312,7 +314,7 @@ static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const in
 
 /* every read index of a view must be plain: strides only, no loaded values, no merged loops */
 static bool plain(const FuseAccess *x) {
-  if (x->kind != FUSE_VALUE || x->val->dtype != CELL_F) return false;
+  if (x->kind != FUSE_VALUE || x->val->dtype == CELL_I) return false;
   for (int d = 0; d < x->val->rank; d++)
     if (x->dim[d].loaded >= 0) return false;
   for (int a = 0; a < CELL_MAX_AXES; a++)
@@ -320,28 +322,41 @@ static bool plain(const FuseAccess *x) {
   return true;
 }
 
-static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
+static bool is_bits(const FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
-  bool weight;
-  int param = 0;
-  if (!anchor(r, n, &weight, &param)) return false;
-  FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
+  while (fuse_is_view(n->op)) n = cell_node(r->g, n->args[0]);
+  return n->dtype == CELL_BITS;
+}
+
+/* The segments of one product, appended to the op's. False if an operand is not plain; the op is then
+ * not usable. */
+static bool add_product(Fuse *f, FuseOp *op, const CellNode *n, bool weight, int param) {
+  FuseRegion *r = op->region;
   int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK];
-  contract_loops(op, r, axis, dims);
+  contract_loops(op, r, n, op->loop_k, axis, dims);
   enum { ROOM = 32 };
   Piece a[ROOM], b[ROOM];
   int na, nb;
+  int32_t k;
   if (weight) {
-    // rows: a's entry; columns: b's; inner: the batch
-    op->loop_m = dims[0][0], op->loop_n = dims[1][0], op->loop_k = axis[CELL_AXIS_BATCH];
-    na = pieces(f, r, n->args[0], axis, dims[0], -1, a, ROOM); // tasks are cut from the rows
-    nb = pieces(f, r, n->args[1], axis, dims[1], op->loop_n, b, ROOM);
+    // rows, which tasks are cut from: the entries of an operand that is bits, else of one that is no
+    // concat; columns: the other's; inner: the batch
+    int row = is_bits(r, n->args[1]) || cell_node(r->g, n->args[0])->op == CELL_OP_CONCAT;
+    if (is_bits(r, n->args[0])) row = 0;
+    int column = 1 - row;
+    op->loop_m = dims[row][0], op->loop_n = dims[column][0], op->loop_k = axis[CELL_AXIS_BATCH];
+    k = op->loop_k < 0 ? 1 : op->loops[op->loop_k].extent;
+    bool select = op->out_dim[1] == op->loop_n;
+    na = pieces(f, r, n->args[row], axis, dims[row], -1, select, a, ROOM);
+    nb = pieces(f, r, n->args[column], axis, dims[column], op->loop_n, false, b, ROOM);
   } else {
     // rows: the batch; columns: the parameter's free dimension; inner: the other
     int free_dim = strchr(n->labels[2], n->labels[param][0]) ? 0 : 1;
     op->loop_m = axis[CELL_AXIS_BATCH], op->loop_n = dims[param][free_dim];
     op->loop_k = dims[param][1 - free_dim];
-    na = pieces(f, r, n->args[1 - param], axis, dims[1 - param], op->loop_k, a, ROOM);
+    k = cell_node(r->g, n->args[param])->shape[1 - free_dim];
+    bool select = free_dim == 1;
+    na = pieces(f, r, n->args[1 - param], axis, dims[1 - param], op->loop_k, select, a, ROOM);
     nb = 1;
     b[0].access = contract_operand(f, r, n->args[param], axis, dims[param]);
     b[0].begin = 0, b[0].extent = -1;
@@ -351,14 +366,17 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
   for (int i = 0; i < nb; i++)
     if (!plain(&b[i].access)) return false;
   int32_t m = op->loop_m < 0 ? 1 : op->loops[op->loop_m].extent,
-          k = op->loop_k < 0 ? 1 : op->loops[op->loop_k].extent,
           cols = op->loops[op->loop_n].extent;
-  op->segments = CELL_NEW_ARRAY(f->arena, FuseSegment, na * nb);
+  FuseSegment *before = op->segments;
+  int first = op->segment_count;
+  op->segments = CELL_NEW_ARRAY(f->arena, FuseSegment, first + na * nb);
+  if (first) memcpy(op->segments, before, (size_t)first * sizeof *before);
   for (int i = 0; i < na; i++) {
     for (int j = 0; j < nb; j++) {
       FuseSegment *s = &op->segments[op->segment_count++];
       s->a = a[i].access, s->b = b[j].access;
       s->m_extent = m, s->n_extent = cols, s->k_extent = k;
+      s->add = first > 0;
       if (weight) {
         if (a[i].extent >= 0) s->m_extent = a[i].extent, s->m_offset = a[i].begin;
         if (b[j].extent >= 0) s->n_extent = b[j].extent, s->n_offset = b[j].begin;
@@ -369,9 +387,57 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
         for (int d = 0; d < s->b.val->rank; d++)
           if (s->b.dim[d].count == 1 && s->b.dim[d].term[0].loop == op->loop_k)
             fuse_index_add(&s->b.dim[d], &begin, s->b.dim[d].term[0].coef);
-        s->add = i > 0;
+        s->add |= i > 0;
       }
     }
+  }
+  return true;
+}
+
+static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  bool weight;
+  int param = 0;
+  if (!anchor(r, n, &weight, &param)) return false;
+  FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
+  out_loops(op, r->g, n);
+  if (!add_product(f, op, n, weight, param)) return false;
+  finish_op(f, op);
+  return true;
+}
+
+/* the products that v adds up, if they may be accumulated in one place: nobody else reads them */
+static int summands(const FuseRegion *r, CellValue v, const CellNode **out, int count, int room) {
+  const CellNode *n = cell_node(r->g, v);
+  bool weight;
+  int param;
+  if (n->op == CELL_OP_ADD) {
+    for (int i = 0; i < 2 && count >= 0; i++) {
+      if (r->uses[n->args[i]] > 1 || r->vals[n->args[i]]) return -1;
+      count = summands(r, n->args[i], out, count, room);
+    }
+    return count;
+  }
+  if (count == room || !anchor(r, n, &weight, &param) || weight || strlen(n->labels[2]) != 1)
+    return -1;
+  out[count] = n;
+  return count + 1;
+}
+
+/* a sum of products: one op, the first product stored, the others added to it */
+static bool make_sum_of_products(Fuse *f, FuseRegion *r, CellValue v) {
+  enum { ROOM = 16 };
+  const CellNode *products[ROOM];
+  if (!fuse_is_product_sum(r->g, v)) return false;
+  int count = summands(r, v, products, 0, ROOM);
+  if (count < 2) return false;
+  FuseOp *op = new_op(f, r, FUSE_CONTRACT, cell_node(r->g, v), r->vals[v]);
+  out_loops(op, r->g, cell_node(r->g, v));
+  for (int i = 0; i < count; i++) {
+    bool weight;
+    int param = 0;
+    anchor(r, products[i], &weight, &param);
+    if (!add_product(f, op, products[i], false, param)) return false;
   }
   finish_op(f, op);
   return true;
@@ -507,9 +573,9 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
   FuseVal *val = r->vals[v] = fuse_node_val(f, r, v, NULL);
   val->name = cell_arena_printf(f->arena, "%%%d", v);
   if (n->dtype == CELL_BITS) val->dtype = CELL_F;
-  if (cell_op_info[n->op].scalar)
-    make_elementwise(f, r, v);
-  else if (n->op == CELL_OP_TAKE)
+  if (cell_op_info[n->op].scalar) {
+    if (!make_sum_of_products(f, r, v)) make_elementwise(f, r, v);
+  } else if (n->op == CELL_OP_TAKE)
     make_take(f, r, v);
   else if (n->op == CELL_OP_ONE_HOT)
     make_one_hot(f, r, v);
@@ -531,5 +597,9 @@ FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp 
   r->g = g, r->parent = parent, r->scan = scan;
   r->vals = CELL_NEW_ARRAY(f->arena, FuseVal *, g->node_count);
   r->floats = CELL_NEW_ARRAY(f->arena, FuseVal *, g->node_count);
+  r->uses = CELL_NEW_ARRAY(f->arena, int, g->node_count);
+  for (CellValue v = 0; v < g->node_count; v++)
+    for (int i = 0; i < g->nodes[v].arg_count; i++) r->uses[g->nodes[v].args[i]]++;
+  for (int i = 0; i < g->output_count; i++) r->uses[g->outputs[i].value]++;
   return r;
 }

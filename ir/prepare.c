@@ -1,7 +1,8 @@
 /* prepare.c - the form of a graph that the kernels pass expects.
  *
  *   sink     a reshape, slice or transpose of an elementwise op becomes the op of the views, until views
- *            stand only on values that are stored:   reshape(add(a, b)) -> add(reshape a, reshape b)
+ *            stand only on values that are stored:   reshape(add(a, b)) -> add(reshape a, reshape b);
+ *            a sum of products is stored as one
  *   flat     elementwise work on whole parameters runs over one long loop, whatever their shape:
  *            mul(a[3,4], b[3,4]) -> reshape(mul(reshape a [12], reshape b [12]) [3,4])
  *
@@ -11,6 +12,17 @@
 
 static bool is_elementwise(const CellNode *n) {
   return cell_op_info[n->op].scalar;
+}
+
+bool fuse_is_product_sum(const CellGraph *g, CellValue v) {
+  const CellNode *n = cell_node(g, v);
+  if (n->op != CELL_OP_ADD) return false;
+  for (int i = 0; i < 2; i++) {
+    const CellNode *a = cell_node(g, n->args[i]);
+    if (a->axes != n->axes || a->rank != n->rank) return false;
+    if (a->op != CELL_OP_CONTRACT && !fuse_is_product_sum(g, n->args[i])) return false;
+  }
+  return (n->axes & CELL_AXIS(CELL_AXIS_BATCH)) != 0;
 }
 
 /* the view `like` of another value; rank-0 values stretch and need none */
@@ -27,7 +39,7 @@ static CellValue sink(CellGraph *to, const CellGraph *from, CellValue v, const C
   if (n->op != CELL_OP_RESHAPE && n->op != CELL_OP_SLICE && n->op != CELL_OP_TRANSPOSE)
     return CELL_NONE;
   const CellNode *a = cell_node(to, args[0]);
-  if (!is_elementwise(a) || a->rank == 0) return CELL_NONE;
+  if (!is_elementwise(a) || a->rank == 0 || fuse_is_product_sum(to, args[0])) return CELL_NONE;
   CellValue moved[3] = {CELL_NONE, CELL_NONE, CELL_NONE},
             old[3] = {CELL_NONE, CELL_NONE, CELL_NONE};
   CellOp op = a->op;

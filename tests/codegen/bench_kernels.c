@@ -19,6 +19,7 @@ typedef struct {
   int64_t m, n, k;
   bool a_turned, b_turned; /* contiguous along rows instead of along k */
   bool add;
+  bool bits; /* of a, one in twelve set; OpenBLAS multiplies floats of the same shape */
 } Shape;
 
 static double seconds_of(CellEngine *e, CellDiag *diag) {
@@ -36,14 +37,16 @@ static void product(const Shape *s, CellIsa isa) {
   CellArena *arena = cell_arena_create();
   // enough tasks that the time can be read
   int64_t repeat = 1 + (int64_t)(2e7 / (2.0 * (double)s->m * (double)s->n * (double)s->k));
-  Arg args[3] = {{CELL_F, s->m * s->k, 0, false},
+  int64_t line = s->a_turned ? s->m : s->k, lines = s->a_turned ? s->k : s->m;
+  int64_t pitch = s->bits ? (line + 31) / 32 * 32 : line;
+  Arg args[3] = {{s->bits ? CELL_BITS : CELL_F, line * lines, s->bits ? line : 0, false},
                  {CELL_F, s->n * s->k, 0, false},
                  {CELL_F, s->m * s->n, 0, true}};
   CellKernel *k = new_kernel(arena, s->what, 1, 3, args);
   CellStmt **tail = &k->body, **body;
   loop(k, &tail, CELL_LOOP_SERIAL, cell_affine(0), repeat, 0, &body);
   CellStmt *c = cell_stmt(k, &body, CELL_K_CONTRACT);
-  c->a = (CellView){arg(0), cell_affine(0), s->a_turned ? 1 : s->k, s->a_turned ? s->m : 1};
+  c->a = (CellView){arg(0), cell_affine(0), s->a_turned ? 1 : pitch, s->a_turned ? pitch : 1};
   c->b = (CellView){arg(1), cell_affine(0), s->b_turned ? 1 : s->k, s->b_turned ? s->n : 1};
   c->out = (CellView){arg(2), cell_affine(0), s->n, 1};
   c->m = s->m, c->n = s->n, c->k = s->k, c->add = s->add;
@@ -62,9 +65,18 @@ static void product(const Shape *s, CellIsa isa) {
   static const char *const names[3] = {"a0", "a1", "a2"};
   for (int i = 0; i < 3; i++) {
     cell_engine_tensor(e, "run", names[i], &data[i]);
+    if (data[i].dtype == CELL_BITS) {
+      memset(data[i].data, 0, (size_t)data[i].count * 4);
+      for (int64_t j = 0; j < line * lines; j++) {
+        int64_t bit = j / line * pitch + j % line;
+        if (next_uniform(&random) > 5.0 / 6) ((uint32_t *)data[i].data)[bit / 32] |= 1U << bit % 32;
+      }
+      continue;
+    }
     for (int64_t j = 0; j < data[i].count; j++)
       ((float *)data[i].data)[j] = (float)next_uniform(&random);
   }
+  float *floats = s->bits ? cell_malloc((size_t)(line * lines) * sizeof(float)) : data[0].data;
   double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
   double ours = seconds_of(e, diag) / (double)repeat;
   double theirs = 1e9;
@@ -72,8 +84,8 @@ static void product(const Shape *s, CellIsa isa) {
     double t = now();
     for (int64_t i = 0; i < repeat; i++)
       cblas_sgemm(CblasRowMajor, s->a_turned ? CblasTrans : CblasNoTrans,
-                  s->b_turned ? CblasNoTrans : CblasTrans, (int)s->m, (int)s->n, (int)s->k, 1,
-                  data[0].data, (int)(s->a_turned ? s->m : s->k), data[1].data,
+                  s->b_turned ? CblasNoTrans : CblasTrans, (int)s->m, (int)s->n, (int)s->k, 1, floats,
+                  (int)(s->a_turned ? s->m : s->k), data[1].data,
                   (int)(s->b_turned ? s->n : s->k), s->add ? 1 : 0, data[2].data, (int)s->n);
     t = (now() - t) / (double)repeat;
     if (t < theirs) theirs = t;
@@ -82,6 +94,7 @@ static void product(const Shape *s, CellIsa isa) {
          "ms\n",
          s->what, (long long)s->m, (long long)s->n, (long long)s->k, 1e-9 * flops / ours,
          1e-9 * flops / theirs, theirs / ours, 1e3 * compile);
+  if (s->bits) free(floats);
   cell_engine_destroy(e);
   cell_diag_destroy(diag);
   cell_arena_destroy(arena);
@@ -122,21 +135,27 @@ static void sweep(CellOp op, int64_t d, CellIsa isa) {
 
 int main(int argc, char **argv) {
   static const Shape shapes[] = {
-      {"square", 1024, 1024, 1024, false, true, false},
-      {"forward, wide", 64, 6400, 1000, false, false, false},
-      {"forward", 64, 400, 1000, false, false, false},
-      {"forward", 64, 200, 600, false, false, false},
-      {"backward, data", 64, 1000, 6400, false, true, false},
-      {"backward, weights", 400, 600, 512, true, true, false},
-      {"backward, weights, add", 3200, 600, 512, true, true, true},
-      {"small", 32, 48, 200, false, false, false},
-      {"small", 32, 512, 48, false, false, false},
-      {"small", 16, 128, 48, false, false, false},
-      {"small, data", 32, 200, 48, false, true, false},
-      {"small, weights", 48, 200, 32, true, true, false},
-      {"small, weights", 512, 100, 32, true, true, false},
-      {"one row", 1, 400, 1000, false, false, false},
-      {"one row, turned", 1, 400, 1000, false, true, false},
+      {"square", 1024, 1024, 1024, false, true, false, false},
+      {"forward, wide", 64, 3200, 600, false, true, false, false},
+      {"forward", 64, 400, 400, false, true, false, false},
+      {"forward", 64, 200, 600, false, true, true, false},
+      {"forward, bits", 64, 3200, 400, false, true, true, true},
+      {"forward, bits", 64, 400, 400, false, true, true, true},
+      {"backward, data", 64, 600, 3200, false, false, false, false},
+      {"backward, weights", 600, 104, 512, true, true, false, false},
+      {"backward, weights, add", 600, 3200, 512, true, true, true, false},
+      {"backward, weights, bits", 24, 3200, 512, true, true, false, true},
+      {"small", 32, 48, 200, false, true, false, false},
+      {"small", 32, 512, 48, false, true, false, false},
+      {"small", 16, 768, 64, false, true, false, false},
+      {"small", 16, 48, 112, false, true, true, false},
+      {"small, bits", 16, 768, 400, false, true, true, true},
+      {"small, bits", 16, 48, 400, false, true, true, true},
+      {"small, data", 32, 48, 200, false, false, false, false},
+      {"small, weights", 96, 48, 64, true, true, false, false},
+      {"small, weights", 160, 768, 64, true, true, false, false},
+      {"one row", 1, 3200, 600, false, true, false, false},
+      {"one row, bits", 1, 3200, 400, false, true, true, true},
   };
   CellIsa isa = CELL_ISA_HOST;
   if (argc > 1)
