@@ -18,8 +18,14 @@ static int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
+enum { BITS_AT_ONCE = 4 };
+
+static int64_t list_room(const CellSelect *s) {
+  return s->k + BITS_AT_ONCE - 1;
+}
+
 int64_t cell_ll_select_scratch(const CellSelect *s) {
-  return s->m_most * s->k + s->m_most;
+  return s->m_most * list_room(s) + s->m_most;
 }
 
 static LLVMValueRef load_i32(CellBuild *g, LLVMValueRef p) {
@@ -50,12 +56,23 @@ static LLVMValueRef word_within(Select *l, LLVMValueRef w, LLVMValueRef first, L
   return LLVMBuildAnd(g->b, word, LLVMBuildLShr(g->b, all, narrowed(g, high), ""), "");
 }
 
-// for every set bit of a line (a row of a, or one k of all rows): appends to the list of its row
-static void list_line(Select *l, bool along_rows, LLVMValueRef line, LLVMValueRef first,
-                      LLVMValueRef end) {
+// the number of the lowest set bit, and `rest` without it; 32 if there is none
+static LLVMValueRef take_bit(CellBuild *g, LLVMValueRef rest) {
+  LLVMValueRef left = LLVMBuildLoad2(g->b, g->i32, rest, "");
+  LLVMValueRef args[2] = {left, LLVMConstInt(g->i1, 0, false)};
+  LLVMValueRef place = cell_ll_call(g, "llvm.cttz", &g->i32, 1, args, 2);
+  LLVMValueRef less = LLVMBuildSub(g->b, left, LLVMConstInt(g->i32, 1, false), "");
+  LLVMBuildStore(g->b, LLVMBuildAnd(g->b, left, less, ""), rest);
+  return place;
+}
+
+// Appends the set bits of a row of a to its list. Several are taken at a time, whether they are there or
+// not: what is written past the end is written over next, and few words end the loop in another way.
+static void list_row(Select *l, LLVMValueRef m, LLVMValueRef first, LLVMValueRef end) {
   CellBuild *g = l->g;
   LLVMValueRef size = cell_ll_alloca(g, g->i64), rest = cell_ll_alloca(g, g->i32);
   LLVMBuildStore(g->b, cell_ll_i64(g, 0), size);
+  LLVMValueRef list = cell_ll_at(g, l->lists, cell_ll_mul(g, m, list_room(l->s)));
   LLVMValueRef from = LLVMBuildAShr(g->b, first, cell_ll_i64(g, 5), "");
   LLVMValueRef to =
       LLVMBuildAShr(g->b, cell_ll_add(g, end, cell_ll_i64(g, 31)), cell_ll_i64(g, 5), "");
@@ -64,29 +81,42 @@ static void list_line(Select *l, bool along_rows, LLVMValueRef line, LLVMValueRe
   LLVMValueRef word = word_within(l, w.i, first, end);
   LLVMBuildStore(g->b, word, rest);
   LLVMValueRef set = widened(g, cell_ll_unary(g, "llvm.ctpop", word));
+  LLVMValueRef base = narrowed(g, cell_ll_sub(g, cell_ll_mul(g, w.i, 32), first));
+  LLVMValueRef n = LLVMBuildLoad2(g->b, g->i64, size, "");
+  cell_ll_for_begin(g, &bit, cell_ll_i64(g, 0), set, BITS_AT_ONCE, false);
+  LLVMValueRef at = cell_ll_at(g, list, cell_ll_add(g, n, bit.i));
+  for (int i = 0; i < BITS_AT_ONCE; i++)
+    cell_ll_store(g, LLVMBuildAdd(g->b, base, take_bit(g, rest), ""),
+                  cell_ll_at(g, at, cell_ll_i64(g, i)));
+  cell_ll_for_end(g, &bit);
+  LLVMBuildStore(g->b, cell_ll_add(g, n, set), size);
+  cell_ll_for_end(g, &w);
+  cell_ll_store(g, narrowed(g, LLVMBuildLoad2(g->b, g->i64, size, "")),
+                cell_ll_at(g, l->counts, m));
+}
+
+// Appends k to the lists of the rows whose bits are set in this line.
+static void list_column(Select *l, LLVMValueRef k, LLVMValueRef first, LLVMValueRef end) {
+  CellBuild *g = l->g;
+  LLVMValueRef rest = cell_ll_alloca(g, g->i32);
+  LLVMValueRef from = LLVMBuildAShr(g->b, first, cell_ll_i64(g, 5), "");
+  LLVMValueRef to =
+      LLVMBuildAShr(g->b, cell_ll_add(g, end, cell_ll_i64(g, 31)), cell_ll_i64(g, 5), "");
+  CellFor w, bit;
+  cell_ll_for_begin(g, &w, from, to, 1, false);
+  LLVMValueRef word = word_within(l, w.i, first, end);
+  LLVMBuildStore(g->b, word, rest);
+  LLVMValueRef set = widened(g, cell_ll_unary(g, "llvm.ctpop", word));
+  LLVMValueRef base = cell_ll_sub(g, cell_ll_mul(g, w.i, 32), first);
   cell_ll_for_begin(g, &bit, cell_ll_i64(g, 0), set, 1, false);
-  LLVMValueRef left = LLVMBuildLoad2(g->b, g->i32, rest, "");
-  LLVMValueRef args[2] = {left, LLVMConstInt(g->i1, 1, false)};
-  LLVMValueRef place = widened(g, cell_ll_call(g, "llvm.cttz", &g->i32, 1, args, 2));
-  place = cell_ll_sub(g, cell_ll_add(g, cell_ll_mul(g, w.i, 32), place), first);
-  LLVMValueRef less = LLVMBuildSub(g->b, left, LLVMConstInt(g->i32, 1, false), "");
-  LLVMBuildStore(g->b, LLVMBuildAnd(g->b, left, less, ""), rest);
-  LLVMValueRef row = along_rows ? place : line, k = along_rows ? line : place;
-  LLVMValueRef count = cell_ll_at(g, l->counts, row);
-  LLVMValueRef n = along_rows ? widened(g, load_i32(g, count))
-                              : LLVMBuildLoad2(g->b, g->i64, size, "");
-  LLVMValueRef at = cell_ll_add(g, cell_ll_mul(g, row, l->s->k), n);
+  LLVMValueRef m = cell_ll_add(g, base, widened(g, take_bit(g, rest)));
+  LLVMValueRef count = cell_ll_at(g, l->counts, m);
+  LLVMValueRef n = load_i32(g, count);
+  LLVMValueRef at = cell_ll_add(g, cell_ll_mul(g, m, list_room(l->s)), widened(g, n));
   cell_ll_store(g, narrowed(g, k), cell_ll_at(g, l->lists, at));
-  n = cell_ll_add(g, n, cell_ll_i64(g, 1));
-  if (along_rows)
-    cell_ll_store(g, narrowed(g, n), count);
-  else
-    LLVMBuildStore(g->b, n, size);
+  cell_ll_store(g, LLVMBuildAdd(g->b, n, LLVMConstInt(g->i32, 1, false), ""), count);
   cell_ll_for_end(g, &bit);
   cell_ll_for_end(g, &w);
-  if (!along_rows)
-    cell_ll_store(g, narrowed(g, LLVMBuildLoad2(g->b, g->i64, size, "")),
-                  cell_ll_at(g, l->counts, line));
 }
 
 static void list_all(Select *l) {
@@ -103,7 +133,10 @@ static void list_all(Select *l) {
   cell_ll_for_begin(g, &line, zero, along_rows ? k : s->m, 1, false);
   int64_t stride = along_rows ? s->ks : s->rs;
   LLVMValueRef first = cell_ll_add(g, s->bit, cell_ll_mul(g, line.i, stride));
-  list_line(l, along_rows, line.i, first, cell_ll_add(g, first, along_rows ? s->m : k));
+  if (along_rows)
+    list_column(l, line.i, first, cell_ll_add(g, first, s->m));
+  else
+    list_row(l, line.i, first, cell_ll_add(g, first, k));
   cell_ll_for_end(g, &line);
 }
 
@@ -119,8 +152,7 @@ static void sum_block(Select *l, LLVMValueRef n, int vectors, int64_t missing) {
   CellFor row, each;
   CellIf start;
   cell_ll_for_begin(g, &row, zero, s->m, 1, false);
-  LLVMValueRef out =
-      cell_ll_at(g, s->out, cell_ll_add(g, cell_ll_mul(g, row.i, s->out_rs), n));
+  LLVMValueRef out = cell_ll_at(g, s->out, cell_ll_add(g, cell_ll_mul(g, row.i, s->out_rs), n));
   for (int v = 0; v < vectors; v++) LLVMBuildStore(g->b, LLVMConstNull(g->vf), acc[v]);
   cell_ll_if_begin(g, &start, s->add);
   for (int v = 0; v < vectors; v++) {
@@ -128,7 +160,7 @@ static void sum_block(Select *l, LLVMValueRef n, int vectors, int64_t missing) {
     LLVMBuildStore(g->b, cell_ll_masked_load(g, g->vf, at, v == vectors - 1 ? mask : NULL), acc[v]);
   }
   cell_ll_if_end(g, &start);
-  LLVMValueRef list = cell_ll_at(g, l->lists, cell_ll_mul(g, row.i, s->k));
+  LLVMValueRef list = cell_ll_at(g, l->lists, cell_ll_mul(g, row.i, list_room(s)));
   LLVMValueRef count = widened(g, load_i32(g, cell_ll_at(g, l->counts, row.i)));
   LLVMValueRef columns = cell_ll_at(g, s->b, n);
   cell_ll_for_begin(g, &each, zero, count, 1, false);
@@ -150,7 +182,7 @@ static void sum_block(Select *l, LLVMValueRef n, int vectors, int64_t missing) {
 
 void cell_ll_select(CellBuild *g, const CellSelect *s) {
   Select l = {.g = g, .s = s, .lists = s->scratch};
-  l.counts = cell_ll_at(g, s->scratch, cell_ll_i64(g, s->m_most * s->k));
+  l.counts = cell_ll_at(g, s->scratch, cell_ll_i64(g, s->m_most * list_room(s)));
   list_all(&l);
 
   // blocks of equal width that the registers hold, the last one shorter

@@ -57,6 +57,9 @@ CellTarget cell_target(CellIsa isa) {
   t.l2_bytes_per_cycle = 32;
   t.memory_bytes_per_cycle = 4;
   t.special_cost = 20;
-  t.tasks_wanted = 16; // by shape and target alone: the number of threads must not change bytes
+  // two a core, so that one slow core does not hold up the rest; of the machine's cores, not of the
+  // threads that a run may use, which must not change its bytes
+  long cores = sysconf(_SC_NPROCESSORS_CONF);
+  t.tasks_wanted = cores < 2 ? 4 : cores > 64 ? 128 : 2 * (int)cores;
   return t;
 }

@@ -5,7 +5,7 @@
  *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps
  *                 (fuse_access.c); views disappear into those maps
  *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut
- *   fuse_tree.c   the ops of a kernel -> a loop tree
+ *   fuse_tree.c   the ops of a kernel -> a loop tree, in an order that keeps little alive (fuse_order.c)
  *   fuse_emit.c   loop tree -> kernel IR, with fuse_body.c, fuse_contract.c and fuse_place.c; a value lives in a register, in scratch with the extent of
  *                 the loops that its definition and uses do not share, or in a buffer of the plan
  * fuse.c runs them and makes the plan; buffers.c lays out the arena. */
@@ -222,6 +222,13 @@ int fuse_new_class(Fuse *f);
 void fuse_unify(Fuse *f, FuseOp **ops, int count);
 bool fuse_aligned(Fuse *f, const FuseOp *producer, const FuseOp *consumer, int cls);
 FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count);
+
+/* fuse_order.c */
+/* Cuts the ops inside a loop of class cls, in order, into groups; component[i] is the group of ops[i], groups
+ * are numbered in an order in which they can run. Returns their number. */
+int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component);
+/* Brings the children of a body into an order in which what each needs runs right before it. */
+void fuse_reorder(Fuse *f, FuseOp **ops, int count, FuseNode *body);
 
 /* fuse_emit.c: emits one kernel and its launch. */
 void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);

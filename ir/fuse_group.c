@@ -106,9 +106,9 @@ static int32_t tile_of(const Fuse *f, Cut cut) {
   if (cut.task == FUSE_TASK_NONE) return 1;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
   if (cut.task == FUSE_TASK_BATCH) {
-    // parameters are read once a tile: rather half as many tasks
-    int32_t tile = round_up((2 * cut.extent + wanted - 1) / wanted, 4);
-    return tile < 16 ? 16 : tile > 64 ? 64 : tile;
+    // parameters are read once a tile, so tiles are large; a tile's values should stay near, so not too large
+    int32_t tile = round_up((cut.extent + wanted - 1) / wanted, 4);
+    return tile < 16 ? 16 : tile > 128 ? 128 : tile;
   }
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
   return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);

@@ -379,6 +379,34 @@ static int choose_loop(Build *b, FuseOp **ops, int count, bool *lanes, Side *sid
   return -1;
 }
 
+static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode ***tail);
+
+/* a loop of class cls with these ops inside */
+static void open_loop(Build *b, FuseOp **ops, int count, int cls, bool lanes, FuseNode *parent,
+                      FuseNode ***tail) {
+  FuseNode *node = new_node(b, parent, tail);
+  node->cls = cls, node->kind = lanes ? CELL_LOOP_LANES : CELL_LOOP_SERIAL;
+  for (int i = 0; i < count; i++) {
+    FuseOp *op = ops[i];
+    int mine = op->lane;
+    if (lanes)
+      op->lane = -1;
+    else if (has_class(b->f, op, cls, op->outer, &mine))
+      op->outer &= ~(1u << mine);
+    node->extent = op->loops[mine].extent;
+  }
+  FuseNode **body = &node->child;
+  FuseOp **own = CELL_NEW_ARRAY(b->f->arena, FuseOp *, count);
+  memcpy(own, ops, (size_t)count * sizeof *own);
+  build(b, own, count, node, &body);
+}
+
+static bool is_task_loop(Fuse *f, FuseOp *const *ops, int count, int cls) {
+  for (int i = 0; i < count; i++)
+    if (ops[i]->task >= 0 && fuse_class(f, ops[i]->loops[ops[i]->task].cls) == cls) return true;
+  return false;
+}
+
 static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode ***tail) {
   if (count == 0) return;
   Fuse *f = b->f;
@@ -401,20 +429,16 @@ static void build(Build *b, FuseOp **ops, int count, FuseNode *parent, FuseNode 
   for (int i = 0; i < count; i++) part[side[i]][counts[side[i]]++] = ops[i];
 
   build(b, part[BEFORE], counts[BEFORE], parent, tail);
-  if (counts[INSIDE]) {
-    FuseNode *node = new_node(b, parent, tail);
-    node->cls = cls, node->kind = lanes ? CELL_LOOP_LANES : CELL_LOOP_SERIAL;
-    for (int i = 0; i < counts[INSIDE]; i++) {
-      FuseOp *op = part[INSIDE][i];
-      int mine = op->lane;
-      if (lanes)
-        op->lane = -1;
-      else if (has_class(f, op, cls, op->outer, &mine))
-        op->outer &= ~(1u << mine);
-      node->extent = op->loops[mine].extent;
-    }
-    FuseNode **body = &node->child;
-    build(b, part[INSIDE], counts[INSIDE], node, &body);
+  // the loop over a task's samples is cut where groups of ops share little
+  int groups = counts[INSIDE] > 0, *group = CELL_NEW_ARRAY(f->arena, int, count);
+  if (groups && !lanes && is_task_loop(f, part[INSIDE], counts[INSIDE], cls))
+    groups = fuse_components(f, part[INSIDE], counts[INSIDE], cls, group);
+  FuseOp **members = CELL_NEW_ARRAY(f->arena, FuseOp *, count);
+  for (int g = 0; g < groups; g++) {
+    int member_count = 0;
+    for (int i = 0; i < counts[INSIDE]; i++)
+      if (group[i] == g) members[member_count++] = part[INSIDE][i];
+    open_loop(b, members, member_count, cls, lanes, parent, tail);
   }
   build(b, part[AFTER], counts[AFTER], parent, tail);
 }
@@ -440,6 +464,7 @@ FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count) {
   for (int i = 0; i <= last; i++) b.where[i] = -1;
   FuseNode **tail = &root->child;
   build(&b, ops, count, root, &tail);
+  fuse_reorder(f, ops, count, root);
   number(root, 1);
   return root;
 }

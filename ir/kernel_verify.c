@@ -1,8 +1,9 @@
 /* kernel_verify.c - checks a kernel against every rule that kernel.h states.
  *
- * Indices of scratch buffers are bounded too. Two bounds are taken and the smaller one counts: one
+ * Indices of scratch buffers are bounded too. Three bounds are taken and the smallest counts: one
  * on the variables with their limits, one with each variable written as its begin plus a step, in
- * which `v1 - 64 v0` of `v1 = 64 v0 + [0, 64)` is a number below 64. */
+ * which `v1 - 64 v0` of `v1 = 64 v0 + [0, 64)` is a number below 64, and one with as much of one
+ * variable written so as the task's variable takes away: `34 v1 - 528 v0` is 33 steps and v1. */
 #include "ir/kernel.h"
 
 #include <stdlib.h>
@@ -46,6 +47,33 @@ static Range range_add(Range a, Range b, int64_t coef) {
   return (Range){true, a.low + (x < y ? x : y), a.high + (x < y ? y : x)};
 }
 
+static void narrow(Range *range, Range by) {
+  if (by.known && by.low > range->low) range->low = by.low;
+  if (by.known && by.high < range->high) range->high = by.high;
+}
+
+// with enough of term `split`, whose variable starts at a multiple of the task's, as steps to cancel
+// the task's own term
+static Range mixed_range(const Verify *v, const CellAffine *a, int split) {
+  int n = v->k->var_count, var = a->terms[split].var;
+  int64_t task = 0, begin = v->steps_of[var * n];
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var == 0) task += a->terms[i].coef;
+  if (var == 0 || !v->expanded[var] || begin == 0 || task == 0 || task % begin != 0)
+    return (Range){0};
+  for (int j = 1; j < n; j++)
+    if (v->steps_of[var * n + j] != (j == var)) return (Range){0};
+  // part * var + task * v0 = part * (base_of + step)
+  int64_t part = -task / begin, base = a->base + part * v->base_of[var];
+  Range sum = range_add((Range){true, base, base}, v->steps[var], part);
+  for (int i = 0; i < a->term_count; i++) {
+    if (a->terms[i].var == 0) continue;
+    int64_t coef = a->terms[i].coef - (i == split ? part : 0);
+    sum = range_add(sum, v->ranges[a->terms[i].var], coef);
+  }
+  return sum;
+}
+
 static Range affine_range(const Verify *v, const CellAffine *a) {
   if (a->loaded >= 0) return (Range){0};
   // on the variables themselves
@@ -69,8 +97,8 @@ static Range affine_range(const Verify *v, const CellAffine *a) {
   }
 
   if (!direct.known) return fine;
-  if (fine.known && fine.low > direct.low) direct.low = fine.low;
-  if (fine.known && fine.high < direct.high) direct.high = fine.high;
+  narrow(&direct, fine);
+  for (int i = 0; i < a->term_count; i++) narrow(&direct, mixed_range(v, a, i));
   return direct;
 }
 

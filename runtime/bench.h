@@ -1,8 +1,8 @@
 /* bench.h - how long programs take on this machine.
  *
  * Times are of whole calls, after a warm-up; the middle one is reported, with the quarter and three
- * quarter ones as the spread. The inputs of an update are stand-ins: random observations of a given
- * density, since the time of selected rows depends on how many there are. */
+ * quarter ones as the spread. The inputs of an update are stand-ins: transitions of random play where
+ * observations are bits, since the time of selected rows depends on which and how many there are. */
 #ifndef CELL_BENCH_H
 #define CELL_BENCH_H
 
@@ -25,6 +25,10 @@ typedef struct {
 /* Fills the inputs of act and update: bits with the given share set (floats are uniform in [-1, 1]),
  * uniform actions, rewards 0 or 1, one transition in ten terminated. */
 void cell_bench_fill(CellNetwork *network, double density, uint64_t seed);
+
+/* The same from 4,096 steps of random play, for environments whose observations are bits and whose shapes
+ * the network has; nothing for others. */
+void cell_bench_fill_play(CellNetwork *network, const CellEnvKind *env, uint64_t seed);
 
 /* Times a program. false on errors, reported to diag. */
 bool cell_bench_program(CellNetwork *network, const char *program, const CellTimingOptions *options,

@@ -118,6 +118,7 @@ static bool bench_program(const CellCli *cli, Options *o, const char *program, C
   f.init_seconds = cell_now() - before;
   double density = o->env ? o->env->observation.density : o->density;
   cell_bench_fill(n, density, 0);
+  if (o->env) cell_bench_fill_play(n, o->env, 0);
   CellTimingOptions timing = {
       .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
   bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);

@@ -77,6 +77,7 @@ static void measure(const Options *o, CellNetwork *n, Figures *f) {
   const CellTrain *train = cell_spec_train(n->spec);
   cell_network_init(n, 0, false);
   cell_bench_fill(n, o->env ? o->env->observation.density : 0.1, 0);
+  if (o->env) cell_bench_fill_play(n, o->env, 0);
   f->measured = cell_bench_program(n, "update", &timing, &update, diag) &&
                 cell_bench_program(n, "act", &timing, &act, diag);
   f->update_seconds = update.median, f->act_seconds = act.median;

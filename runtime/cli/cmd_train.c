@@ -135,6 +135,7 @@ static double expected_seconds(CellNetwork *network, const Options *o, double *u
   CellTimingOptions timing = {.warmup_seconds = -1, .seconds = 0.3, .least = 1, .most = 20};
   CellTiming update = {0}, act = {0};
   cell_bench_fill(network, o->env->observation.density, 0);
+  cell_bench_fill_play(network, o->env, 0);
   bool ok = cell_bench_program(network, "update", &timing, &update, diag) &&
             cell_bench_program(network, "act", &timing, &act, diag);
   *update_seconds = update.median;
