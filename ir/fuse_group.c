@@ -51,6 +51,21 @@ static bool carries_batch(const FuseOp *scan) {
   return scan->carry_count > 0;
 }
 
+/* the loop of a sum that runs over what the tasks of the product it reads are cut from, or -1 */
+static int loop_of_producer(const FuseOp *op) {
+  for (int i = 0; i < op->arg_count; i++) {
+    const FuseAccess *x = &op->args[i];
+    if (x->kind != FUSE_VALUE || x->val->producer_count != 1) continue;
+    const FuseOp *p = x->val->producers[0];
+    if (p->kind != FUSE_CONTRACT || p->task < 0) continue;
+    for (int d = 0; d < x->val->rank; d++)
+      if (p->out_dim[d] == p->task && x->dim[d].count == 1 &&
+          fuse_is_loop(&x->dim[d], x->dim[d].term[0].loop))
+        return x->dim[d].term[0].loop;
+  }
+  return -1;
+}
+
 static Cut cut_of(FuseOp *op) {
   if (op->kind == FUSE_SCAN) {
     if (!carries_batch(op)) return (Cut){FUSE_TASK_NONE, 1};
@@ -83,7 +98,10 @@ static Cut cut_of(FuseOp *op) {
       }
       if (largest < 0 || op->loops[i].extent > op->loops[largest].extent) largest = i;
     }
-    if (largest >= 0 && op->loops[largest].extent >= SMALL_WORK / 2) {
+    // with the product that it sums up, tile by tile; else on its own, if there is enough to share
+    int beside = loop_of_producer(op);
+    if (beside >= 0) largest = beside;
+    if (largest >= 0 && loop_product(op) >= SMALL_WORK && op->loops[largest].extent >= 16) {
       op->task = largest, op->partial = true;
       return (Cut){FUSE_TASK_ROWS, op->loops[largest].extent};
     }
