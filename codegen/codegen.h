@@ -20,10 +20,11 @@ bool cell_backend_parse(const char *name, CellBackend *backend);
 typedef enum { CELL_ISA_HOST, CELL_ISA_AVX512, CELL_ISA_AVX2, CELL_ISA_SCALAR } CellIsa;
 
 typedef struct {
-  CellIsa isa;           /* CPU: vectors to use; forced in tests */
-  int threads;           /* 0: as many as there are cores */
-  const char *cache_dir; /* NULL: $XDG_CACHE_HOME/cellc or ~/.cache/cellc; "": no cache */
-  bool check_guards;     /* the plan has guard zones: check them after every launch */
+  CellIsa isa;                    /* CPU: vectors to use; forced in tests */
+  int threads;                    /* 0: as many as there are cores */
+  const char *cache_dir;          /* NULL: $XDG_CACHE_HOME/cellc or ~/.cache/cellc; "": no cache */
+  bool check_guards;              /* the plan has guard zones: check them after every launch */
+  const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */
@@ -41,6 +42,29 @@ bool cell_isa_runs(CellIsa isa);
 /* A kernel did not compile, or wrote outside its buffers: faults of cellc. */
 #define CELL_E_COMPILE "E1003"
 #define CELL_E_GUARD "E1004"
+
+/* ---- GPUs ---- */
+
+typedef enum { CELL_FP32, CELL_TF32, CELL_BF16 } CellPrecision; /* of products' operands */
+
+/* An architecture of GPUs, by the device that its figures are of. */
+typedef struct CellCudaArch {
+  const char *name, *device; /* "sm_90", "H100" */
+  int number;                /* 90 */
+  int multiprocessors;
+  int64_t shared_bytes, shared_block_bytes; /* of a multiprocessor; at most of one block */
+  int blocks, threads, registers;           /* at most on a multiprocessor */
+  double clock;                             /* Hz */
+  double fp32, tf32, bf16;                  /* floating-point operations a second */
+  double memory, l2;                        /* bytes a second */
+} CellCudaArch;
+
+/* NULL: unknown. */
+const CellCudaArch *cell_cuda_arch(const char *name);
+/* The newest that code for a device of this compute capability may be planned for; NULL: it is too old. */
+const CellCudaArch *cell_cuda_arch_of(int major, int minor);
+/* What the kernels pass is told of it. */
+CellTarget cell_cuda_target(const CellCudaArch *arch);
 
 typedef struct CellEngine CellEngine;
 

@@ -215,14 +215,7 @@ static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgra
     count = fuse_group(f, last, &kernels);
     emit_kernels(f, kernels, count, program);
   }
-  for (int i = 0; i < program->launch_count; i++) {
-    const CellKernel *k = plan->kernels[program->launches[i].kernel];
-    for (int a = 0; a < k->arg_count; a++) {
-      CellBuffer *b = &plan->buffers[program->launches[i].buffers[a]];
-      if (b->first < 0) b->first = i;
-      b->last = i;
-    }
-  }
+  cell_plan_stages(plan, program, f->target->stages);
   return true;
 }
 

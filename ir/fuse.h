@@ -135,6 +135,13 @@ struct FuseRegion {
   const CellGraph *g;
   FuseRegion *parent;
   FuseOp *scan; /* whose body this is */
+  /* a step of a scan that is written out (fuse_steps.c): a body whose ops belong to a region around it */
+  const CellNode *step_of; /* the scan, a node of `parent`; NULL: none */
+  int32_t step;
+  FuseRegion *before; /* the step before it, NULL at the first */
+  FuseRegion *into;   /* where its ops go */
+  FuseRegion **steps; /* of the scans of this region: the last step of each */
+  int step_count, step_capacity;
   FuseVal **vals;
   FuseVal **floats; /* bits that products read, expanded */
   int *uses;        /* how often each node is read */
@@ -165,6 +172,7 @@ typedef enum { FUSE_TASK_NONE, FUSE_TASK_BATCH, FUSE_TASK_ROWS } FuseTask;
 struct FuseKernel {
   FuseTask task;
   int32_t extent, tile;
+  bool apart; /* holds products alone */
   int64_t tasks;
   int level;
   FuseOp **ops;
@@ -201,6 +209,14 @@ FuseAccess fuse_follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axi
 FuseAccess fuse_read(Fuse *f, FuseRegion *r, CellValue v, const int *axis_loop,
                      const int *dim_loop);
 
+/* fuse_steps.c: scans that are written out, for targets whose kernels hold one product each */
+bool fuse_in_steps(const Fuse *f);
+/* The value behind result node v of region r: in the last step of its scan. */
+FuseRegion *fuse_last_step(Fuse *f, FuseRegion *r, CellValue *v);
+/* For an input of a step's body that stands for a value outside it: where that is, and *axis, *at: which
+ * entry of the scanned axis it is read at (axis -1: none). NULL: an input like any other. */
+FuseRegion *fuse_step_input(FuseRegion *r, CellValue *v, int *axis, int32_t *at);
+
 /* fuse_ops.c */
 FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name);
 FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp *scan);
@@ -232,6 +248,10 @@ void fuse_reorder(Fuse *f, FuseOp **ops, int count, FuseNode *body);
 
 /* fuse_emit.c: emits one kernel and its launch. */
 void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);
+
+/* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between
+ * which each buffer lives. */
+void cell_plan_stages(CellPlan *plan, CellPlanProgram *program, bool merge);
 
 /* buffers.c: offsets of all buffers of the plan. */
 bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *diag);

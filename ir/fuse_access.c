@@ -119,6 +119,10 @@ static bool is_stored(const FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   if (r->vals[v]) return true;
   if (n->op == CELL_OP_INPUT && r->scan && strncmp(n->name, "step", 4) == 0) return false;
+  if (n->op == CELL_OP_RESULT) return false;
+  int axis;
+  int32_t at;
+  if (n->op == CELL_OP_INPUT && fuse_step_input((FuseRegion *)r, &v, &axis, &at)) return false;
   return !fuse_is_view(n->op);
 }
 
@@ -135,6 +139,14 @@ FuseAccess fuse_follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axi
       return x;
     }
     if (n->op == CELL_OP_INPUT) {
+      int step_axis;
+      int32_t at;
+      FuseRegion *outside = fuse_step_input(r, &v, &step_axis, &at);
+      if (outside) {
+        if (step_axis >= 0) x.axis[step_axis] = fuse_index_const(at);
+        r = outside;
+        continue;
+      }
       bool carry;
       int which;
       FuseRegion *up = outer_region(r, &v, &carry, &which);
@@ -147,6 +159,10 @@ FuseAccess fuse_follow(Fuse *f, FuseRegion *r, CellValue v, const FuseIndex *axi
         r = up;
         continue;
       }
+    }
+    if (n->op == CELL_OP_RESULT && fuse_in_steps(f)) {
+      r = fuse_last_step(f, r, &v);
+      continue;
     }
     if (n->op == CELL_OP_CONST) {
       x.kind = FUSE_CONSTANT, x.number = n->number;

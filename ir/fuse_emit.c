@@ -322,7 +322,7 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   }
   int *buffers = CELL_NEW_ARRAY(plan->arena, int, k->arg_count + 1);
   if (k->arg_count) memcpy(buffers, e->buffers, (size_t)k->arg_count * sizeof *buffers);
-  CellLaunch launch = {number, buffers};
+  CellLaunch launch = {.kernel = number, .buffers = buffers};
   CELL_PUSH(plan->arena, program->launches, program->launch_count, program->launch_capacity,
             launch);
 }

@@ -122,6 +122,7 @@ static int32_t round_up(int32_t n, int32_t to) {
 /* tile of a task, from the shape and target alone */
 static int32_t tile_of(const Fuse *f, Cut cut) {
   if (cut.task == FUSE_TASK_NONE) return 1;
+  if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
   if (cut.task == FUSE_TASK_BATCH) {
     // parameters are read once a tile, so tiles are large; a tile's values should stay near, so not too large
@@ -136,6 +137,7 @@ typedef struct {
   FuseOp *op;
   Cut cut;
   int alap;
+  bool apart; /* a product, where the target wants those in kernels of their own */
 } Item;
 
 typedef struct {
@@ -163,7 +165,8 @@ static void check_reading(FuseOp *op, FuseAccess *x, void *context) {
 
 /* whether `reader` (perhaps inside a scan) may share a kernel with the producer of val */
 static bool may_join(const Item *producer, const Item *reader, FuseOp *inner, const FuseVal *val) {
-  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent)
+  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent ||
+      producer->apart || reader->apart)
     return false;
   if (producer->op->partial) return false;
   if (producer->cut.task == FUSE_TASK_NONE) return true;
@@ -211,7 +214,10 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
   split_partials(f, r, &cuts);
   int n = r->op_count;
   Item *items = CELL_NEW_ARRAY(f->arena, Item, n);
-  for (int i = 0; i < n; i++) items[i] = (Item){r->ops[i], cuts[i], 0};
+  for (int i = 0; i < n; i++) {
+    bool apart = r->ops[i]->kind == FUSE_CONTRACT && f->target->anchor_rows > 0;
+    items[i] = (Item){r->ops[i], cuts[i], 0, apart};
+  }
 
   // as late as readers allow; levels count down from 0
   for (int i = n - 1; i >= 0; i--) {
@@ -262,12 +268,14 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     FuseKernel *k = NULL;
     for (int j = 0; j < count && !k; j++)
       if (list[j]->level == op->level && list[j]->task == items[i].cut.task &&
-          list[j]->extent == items[i].cut.extent)
+          list[j]->extent == items[i].cut.extent && list[j]->apart == items[i].apart)
         k = list[j];
     if (!k) {
       k = CELL_NEW(f->arena, FuseKernel);
       k->level = op->level, k->task = items[i].cut.task, k->extent = items[i].cut.extent;
-      k->tile = tile_of(f, items[i].cut);
+      k->apart = items[i].apart;
+      k->tile =
+          k->apart && k->task != FUSE_TASK_NONE ? f->target->anchor_rows : tile_of(f, items[i].cut);
       k->tasks = (k->extent + k->tile - 1) / k->tile;
       CELL_PUSH(f->arena, list, count, capacity, k);
     }

@@ -24,7 +24,7 @@ FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
 
 static FuseOp *new_op(Fuse *f, FuseRegion *r, FuseKind kind, const CellNode *node, FuseVal *out) {
   FuseOp *op = CELL_NEW(f->arena, FuseOp);
-  op->kind = kind, op->node = node, op->region = r, op->out = out;
+  op->kind = kind, op->node = node, op->region = r->into ? r->into : r, op->out = out;
   op->scalar = CELL_OP_COUNT;
   op->lane = op->task = -1;
   op->loop_m = op->loop_n = op->loop_k = -1;
@@ -272,7 +272,9 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
 static FuseAccess product_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
                                   const int *dims, bool select) {
   FuseAccess x = contract_operand(f, r, v, axis, dims);
-  if (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS || select) return x;
+  // a scan that is written out starts from a constant: products read it like any other carry
+  bool constant = x.kind == FUSE_CONSTANT && fuse_in_steps(f) && !r->vals[v] && r->step_of;
+  if (!constant && (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS || select)) return x;
   if (!r->floats[v]) {
     r->floats[v] = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
     fuse_copy_op(f, r, v, r->floats[v]);
@@ -553,6 +555,11 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
     }
     FuseVal *val = fuse_node_val(f, r, v, n->name);
     val->global = true;
+    return r->vals[v] = val;
+  }
+  if (n->op == CELL_OP_RESULT && fuse_in_steps(f)) {
+    FuseVal *val = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d", v));
+    fuse_copy_op(f, r, v, val);
     return r->vals[v] = val;
   }
   if (n->op == CELL_OP_RESULT) {

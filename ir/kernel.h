@@ -148,6 +148,7 @@ typedef struct {
 typedef struct {
   int kernel;
   const int *buffers; /* one for each argument of the kernel */
+  int stage;          /* launches of one stage do not depend on each other and stand side by side */
 } CellLaunch;
 
 typedef struct {
@@ -186,6 +187,11 @@ typedef struct {
   double l2_bytes_per_cycle, memory_bytes_per_cycle; /* of one core */
   double special_cost; /* vector operations that a tanh or exp stands for */
   int tasks_wanted;    /* a kernel with less work to share should still have this many tasks */
+  /* A machine whose tasks are many and small, and whose launches are whole products (a GPU): */
+  int anchor_rows; /* > 0: contracts stand in kernels of their own, this many rows a task, and scans are
+                        written out step by step, so that each of their products is a launch */
+  int batch_tile; /* > 0: samples of a task of every other kernel */
+  bool stages;    /* launches that do not depend on each other get one stage and stand together */
 } CellTarget;
 
 typedef struct {

@@ -6,8 +6,9 @@
 #include "runtime/cli/cli_network.h"
 #include "runtime/cli/emit_ast.h"
 
-static const char *const stages[] = {"ast", "ir", "grad", "kernels", "llvm", "asm"};
-enum { STAGES = sizeof stages / sizeof stages[0] };
+static const char *const stages[] = {"ast", "ir",   "grad", "kernels", "llvm",
+                                     "asm", "cuda", "ptx",  "cubin",   "resources"};
+enum { STAGES = sizeof stages / sizeof stages[0], FIRST_CUDA = 6 };
 
 static int find_stage(const char *name) {
   for (int i = 0; i < STAGES; i++)
@@ -95,13 +96,13 @@ static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *dia
   return cell_run_passes(m, &options, diag);
 }
 
-/* kernels as text, or what the code generator makes of them */
-static void emit_plan(const CellCli *cli, const char *stage, const char *program, Passes *passes,
-                      CellDiag *diag) {
+/* kernels as text, or what the code generator makes of them; gpu: planned for that architecture */
+static void emit_plan(const CellCli *cli, const char *stage, const char *program,
+                      const CellCudaArch *gpu, Passes *passes, CellDiag *diag) {
   CellModule *m = programs(cli, diag);
   if (!m || !known_program(m, program, diag)) return;
   if (!run_passes(m, passes, false, diag)) return;
-  CellTarget target = cell_target(CELL_ISA_HOST);
+  CellTarget target = gpu ? cell_cuda_target(gpu) : cell_target(CELL_ISA_HOST);
   CellPlan *plan = cell_plan_create(m->arena, only(m, program), &target, NULL, diag);
   if (!plan) return;
   CellText text = {0};
@@ -109,7 +110,7 @@ static void emit_plan(const CellCli *cli, const char *stage, const char *program
   if (strcmp(stage, "kernels") == 0)
     cell_plan_print(plan, &text);
   else
-    fine = cell_emit(plan, stage, &(CellEngineOptions){0}, &text, diag);
+    fine = cell_emit(plan, stage, &(CellEngineOptions){.gpu = gpu}, &text, diag);
   if (fine) fwrite(text.data, 1, text.length, stdout);
   cell_text_free(&text);
 }
@@ -132,13 +133,20 @@ static void emit_graphs(const CellCli *cli, Passes *passes, const char *program,
 }
 
 int cell_cmd_emit(int argc, const char **argv) {
-  char *stage = NULL, *program = NULL;
+  char *stage = NULL, *program = NULL, *arch = NULL;
   Passes passes = {0};
   struct poptOption options[] = {
       {"stage", 0, POPT_ARG_STRING, &stage, 0,
        "ast: the syntax tree; ir: the tensor programs as traced; grad: behind all passes over "
-       "graphs; kernels: the plan; llvm, asm: its code on this machine",
+       "graphs; kernels: the plan; llvm, asm: its code on this machine; cuda, ptx, cubin: its code "
+       "on "
+       "a GPU; resources: what that code takes of one",
        "STAGE"},
+      {"arch", 0, POPT_ARG_STRING, &arch, 0,
+       "the GPU that cuda, ptx, cubin and resources are for, and kernels if it is given: sm_80, "
+       "sm_90, "
+       "sm_100 (sm_90)",
+       "ARCH"},
       {"program", 0, POPT_ARG_STRING, &program, 0, "only this one: act, update, sync", "NAME"},
       {"disable", 0, POPT_ARG_STRING, &passes.disable, 0,
        "leave out these optional passes over graphs", "PASS,..."},
@@ -158,7 +166,12 @@ int cell_cmd_emit(int argc, const char **argv) {
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
   int which = find_stage(stage ? stage : "ir");
-  if (which < 0) {
+  const CellCudaArch *gpu = arch                  ? cell_cuda_arch(arch)
+                            : which >= FIRST_CUDA ? cell_cuda_arch("sm_90")
+                                                  : NULL;
+  if (arch && !gpu) {
+    code = cell_cli_usage(&cli, "there is no architecture `%s`: sm_80, sm_90, sm_100", arch);
+  } else if (which < 0) {
     const char *near = cell_nearest(stage, stages, STAGES);
     code = cell_cli_usage(&cli, "there is no stage `%s`%s%s", stage, near ? ": did you mean " : "",
                           near ? near : "");
@@ -170,11 +183,12 @@ int cell_cmd_emit(int argc, const char **argv) {
     else if (which <= 2)
       emit_graphs(&cli, which == 2 ? &passes : NULL, program, diag);
     else
-      emit_plan(&cli, stages[which], program, &passes, diag);
+      emit_plan(&cli, stages[which], program, gpu, &passes, diag);
     code = cell_cli_end(&cli, cell_cli_report(&cli, diag));
     cell_diag_destroy(diag);
   }
   free(stage);
+  free(arch);
   free(program);
   free(passes.disable);
   free(passes.stop_after);

@@ -105,7 +105,8 @@ static int run_on(const CellModule *m, const CellPlan *plan, CellBackend backend
 
 static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, uint64_t seed,
                          bool loud, CellDiag *diag) {
-  CellTarget target = cell_target(CELL_ISA_HOST);
+  CellTarget target =
+      seed % 4 == 3 ? cell_cuda_target(cell_cuda_arch("sm_90")) : cell_target(CELL_ISA_HOST);
   CellPlanOptions options = {.guard_bytes = guard};
   CellPlan *plan = cell_plan_create(arena, m, &target, &options, diag);
   if (!plan) {
