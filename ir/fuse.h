@@ -173,6 +173,7 @@ struct FuseKernel {
   FuseTask task;
   int32_t extent, tile;
   bool apart; /* holds products alone */
+  int part;   /* of the level's ops: those that hang together */
   int64_t tasks;
   int level;
   FuseOp **ops;

@@ -209,6 +209,40 @@ static void split_partials(Fuse *f, FuseRegion *r, Cut **cuts) {
   *cuts = cut;
 }
 
+static bool one_kernel(const Item *a, const Item *b) {
+  return a->op->level == b->op->level && a->cut.task == b->cut.task &&
+         a->cut.extent == b->cut.extent && a->apart == b->apart;
+}
+
+static int find(int *parent, int i) {
+  while (parent[i] != i) i = parent[i] = parent[parent[i]];
+  return i;
+}
+
+/* Where launches of a stage stand side by side, ops that do not hand each other values gain nothing from one
+ * kernel: part[i] is the first op of those that op i hangs together with. Else every part is 0. */
+static int *parts_of(Fuse *f, const Item *items, int n) {
+  int *part = CELL_NEW_ARRAY(f->arena, int, n + 1);
+  if (!f->target->stages) return part;
+  for (int i = 0; i < n; i++) part[i] = i;
+  for (int i = 0; i < n; i++) {
+    int count;
+    FuseVal **outs = results(items[i].op, &count);
+    for (int o = 0; o < count; o++) {
+      for (int c = 0; c < outs[o]->consumer_count + outs[o]->producer_count; c++) {
+        int at = c - outs[o]->consumer_count;
+        FuseOp *other = top_op(at < 0 ? outs[o]->consumers[c] : outs[o]->producers[at]);
+        // ops of a later list of the program are not among the items
+        if (other->order >= n || items[other->order].op != other) continue;
+        int j = other->order;
+        if (one_kernel(&items[i], &items[j])) part[find(part, j)] = find(part, i);
+      }
+    }
+  }
+  for (int i = 0; i < n; i++) part[i] = find(part, i);
+  return part;
+}
+
 int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
   Cut *cuts;
   split_partials(f, r, &cuts);
@@ -260,7 +294,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     }
   }
 
-  // one kernel a level and cut
+  // one kernel a level and cut, or several where they stand side by side
+  int *part = parts_of(f, items, n);
   FuseKernel **list = NULL;
   int count = 0, capacity = 0;
   for (int i = 0; i < n; i++) {
@@ -268,12 +303,13 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     FuseKernel *k = NULL;
     for (int j = 0; j < count && !k; j++)
       if (list[j]->level == op->level && list[j]->task == items[i].cut.task &&
-          list[j]->extent == items[i].cut.extent && list[j]->apart == items[i].apart)
+          list[j]->extent == items[i].cut.extent && list[j]->apart == items[i].apart &&
+          list[j]->part == part[i])
         k = list[j];
     if (!k) {
       k = CELL_NEW(f->arena, FuseKernel);
       k->level = op->level, k->task = items[i].cut.task, k->extent = items[i].cut.extent;
-      k->apart = items[i].apart;
+      k->apart = items[i].apart, k->part = part[i];
       k->tile =
           k->apart && k->task != FUSE_TASK_NONE ? f->target->anchor_rows : tile_of(f, items[i].cut);
       k->tasks = (k->extent + k->tile - 1) / k->tile;
