@@ -103,7 +103,8 @@ bool cell_engine_param_get(CellEngine *engine, const char *program, const char *
 bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellParam *param,
                            const double *in, int64_t count);
 
-/* For bench: seconds that each launch of the last run took; count = launches of that program. */
+/* For bench: seconds that each launch of the last run took, of all threads together over their number;
+ * count = launches of that program. */
 int cell_engine_times(const CellEngine *engine, const double **seconds);
 
 /* Text of a stage for one program: "llvm" or "asm". Appends to out; false with a record in diag. */

@@ -121,6 +121,36 @@ static bool is_small(const CellKernel *k) {
   return c.contract_flops / 8 + c.vector_ops + c.bytes / 8 < 20e3;
 }
 
+static void add_item(CellEngine *e, CellAgenda *agenda, int *count, int *capacity, CellItem item) {
+  CELL_PUSH(e->arena, agenda->items, *count, *capacity, item);
+}
+
+// tests, which are the ones to look at guards, want tasks of any size spread
+static void fill_agenda(CellEngine *e, int program) {
+  const CellPlan *plan = e->plan;
+  const CellPlanProgram *p = &plan->programs[program];
+  CellAgenda *agenda = &e->agendas[program];
+  int count = 0, capacity = 0;
+  agenda->small = !e->options.check_guards;
+  agenda->args = CELL_NEW_ARRAY(e->arena, void **, (size_t)p->launch_count + 1);
+  agenda->ends = CELL_NEW_ARRAY(e->arena, int, (size_t)p->launch_count + 1);
+  for (int l = 0; l < p->launch_count; l++) {
+    const CellKernel *k = plan->kernels[p->launches[l].kernel];
+    agenda->args[l] = CELL_NEW_ARRAY(e->arena, void *, (size_t)k->arg_count + 1);
+    for (int a = 0; a < k->arg_count; a++)
+      agenda->args[l][a] = e->slots[p->launches[l].buffers[a]].data;
+    bool small = !e->options.check_guards && is_small(k);
+    agenda->small = agenda->small && (small || k->tasks == 1);
+    if (small)
+      add_item(e, agenda, &count, &capacity, (CellItem){l, 0, k->tasks});
+    else
+      for (int64_t t = 0; t < k->tasks; t++)
+        add_item(e, agenda, &count, &capacity, (CellItem){l, t, t + 1});
+    bool last = l + 1 == p->launch_count || p->launches[l + 1].stage != p->launches[l].stage;
+    if (last) agenda->ends[agenda->stage_count++] = count;
+  }
+}
+
 static bool open_cpu(CellEngine *e, CellDiag *diag) {
   const CellPlan *plan = e->plan;
   char message[1024] = "";
@@ -135,10 +165,6 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   size_t n = (size_t)plan->kernel_count;
   int64_t *scratch = CELL_NEW_ARRAY(e->arena, int64_t, n + 1);
   e->functions = CELL_NEW_ARRAY(e->arena, CellKernelFunction, n + 1);
-  e->small = CELL_NEW_ARRAY(e->arena, bool, n + 1);
-  // tests, which are the ones to look at guards, want tasks of any size spread
-  for (int i = 0; i < plan->kernel_count; i++)
-    e->small[i] = !e->options.check_guards && is_small(plan->kernels[i]);
   char *folder = cell_cache_folder(e->options.cache_dir);
   e->jit = e->provider->compile(plan->kernels, plan->kernel_count, e->options.isa, folder,
                                 e->functions, scratch, message, sizeof message);
@@ -166,56 +192,79 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   }
   cell_guards_fill(e);
 
-  // the arguments of every launch
-  e->bound = CELL_NEW_ARRAY(e->arena, void **, (size_t)plan->program_count + 1);
+  e->agendas = CELL_NEW_ARRAY(e->arena, CellAgenda, (size_t)plan->program_count + 1);
+  int most = 0;
   for (int p = 0; p < plan->program_count; p++) {
-    const CellPlanProgram *program = &plan->programs[p];
-    int total = 0;
-    for (int l = 0; l < program->launch_count; l++)
-      total += plan->kernels[program->launches[l].kernel]->arg_count;
-    void **next = e->bound[p] = CELL_NEW_ARRAY(e->arena, void *, (size_t)total + 1);
-    for (int l = 0; l < program->launch_count; l++)
-      for (int a = 0; a < plan->kernels[program->launches[l].kernel]->arg_count; a++)
-        *next++ = e->slots[program->launches[l].buffers[a]].data;
+    fill_agenda(e, p);
+    if (plan->programs[p].launch_count > most) most = plan->programs[p].launch_count;
   }
+  e->thread_seconds =
+      CELL_NEW_ARRAY(e->arena, double, (size_t)most *(size_t)e->options.threads + 1);
   return true;
 }
 
-// any thread may take any task, and small kernels leave all to the first
-static void launch(CellEngine *e, int number, void *const *args) {
-  const CellKernel *k = e->plan->kernels[number];
-  CellKernelFunction f = e->functions[number];
-  int64_t guard = e->plan->guard_bytes;
-  if (k->tasks == 1 || e->options.threads == 1 || e->small[number]) {
-    f(args, 0, k->tasks, e->scratch[0] + guard);
-    return;
-  }
-#pragma omp parallel num_threads(e->options.threads)
+static void run_item(CellEngine *e, int program, const CellItem *item, int thread) {
+  const CellPlanProgram *p = &e->plan->programs[program];
+  void *scratch = e->scratch[thread] + e->plan->guard_bytes;
+  double before = now();
+  e->functions[p->launches[item->launch].kernel](e->agendas[program].args[item->launch],
+                                                 item->first, item->last, scratch);
+  e->thread_seconds[thread * p->launch_count + item->launch] += now() - before;
+}
+
+// any thread may take any item of a stage; between stages all wait for each other
+static void run_stages(CellEngine *e, int program) {
+  const CellAgenda *agenda = &e->agendas[program];
+  int threads = agenda->small ? 1 : e->options.threads;
+#pragma omp parallel num_threads(threads) if (threads > 1)
   {
     unsigned saved = cell_flush_begin();
-    void *scratch = e->scratch[omp_get_thread_num()] + guard;
+    int thread = omp_get_thread_num();
+    for (int s = 0; s < agenda->stage_count; s++) {
+      int begin = s == 0 ? 0 : agenda->ends[s - 1];
 #pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < k->tasks; task++) f(args, task, task + 1, scratch);
+      for (int i = begin; i < agenda->ends[s]; i++) run_item(e, program, &agenda->items[i], thread);
+    }
     cell_flush_end(saved);
   }
 }
 
+// one launch after the other, each followed by a look at the zones around all buffers
+static bool run_guarded(CellEngine *e, int program, CellDiag *diag) {
+  const CellAgenda *agenda = &e->agendas[program];
+  const CellPlanProgram *p = &e->plan->programs[program];
+  int count = agenda->stage_count ? agenda->ends[agenda->stage_count - 1] : 0;
+  for (int l = 0, begin = 0; l < p->launch_count; l++) {
+    int end = begin;
+    while (end < count && agenda->items[end].launch == l) end++;
+#pragma omp parallel num_threads(e->options.threads)
+    {
+      unsigned saved = cell_flush_begin();
+#pragma omp for schedule(dynamic)
+      for (int i = begin; i < end; i++)
+        run_item(e, program, &agenda->items[i], omp_get_thread_num());
+      cell_flush_end(saved);
+    }
+    begin = end;
+    if (!cell_guards_check(e, e->plan->kernels[p->launches[l].kernel]->name, diag)) return false;
+  }
+  return true;
+}
+
 static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
   const CellPlanProgram *p = &e->plan->programs[program];
-  void *const *args = e->bound[program];
-  unsigned saved = cell_flush_begin();
+  int threads = e->options.threads, launches = p->launch_count;
+  memset(e->thread_seconds, 0, (size_t)threads * (size_t)launches * sizeof(double));
   bool good = true;
-  double before = now();
-  for (int l = 0; l < p->launch_count && good; l++) {
-    const CellKernel *k = e->plan->kernels[p->launches[l].kernel];
-    launch(e, p->launches[l].kernel, args);
-    args += k->arg_count;
-    double after = now();
-    e->seconds[l] = after - before;
-    before = after;
-    if (e->options.check_guards) good = cell_guards_check(e, k->name, diag);
+  if (e->options.check_guards)
+    good = run_guarded(e, program, diag);
+  else
+    run_stages(e, program);
+  for (int l = 0; l < launches; l++) {
+    e->seconds[l] = 0;
+    for (int t = 0; t < threads; t++) e->seconds[l] += e->thread_seconds[t * launches + l];
+    if (!e->agendas[program].small) e->seconds[l] /= threads;
   }
-  cell_flush_end(saved);
   return good;
 }
 

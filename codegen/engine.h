@@ -16,6 +16,21 @@ typedef struct {
   void *data; /* doubles, or on the CPU float, int32_t, uint32_t */
 } CellSlot;
 
+/* What one thread does at a time: tasks [first, last) of a launch. */
+typedef struct {
+  int launch;
+  int64_t first, last;
+} CellItem;
+
+/* The launches of a program as items; those of one stage may run at once. */
+typedef struct {
+  CellItem *items;
+  int *ends; /* of each stage, in items */
+  int stage_count;
+  bool small;   /* nothing in it is worth a second thread */
+  void ***args; /* of each launch */
+} CellAgenda;
+
 struct CellEngine {
   CellArena *arena;
   const CellModule *m;
@@ -32,8 +47,8 @@ struct CellEngine {
   const CellProvider *provider;
   CellJit *jit;
   CellKernelFunction *functions;
-  bool *small;             /* a kernel that one thread runs whatever the number of threads */
-  void ***bound;           /* [program][launch * stride + argument] */
+  CellAgenda *agendas;     /* one a program */
+  double *thread_seconds;  /* [thread][launch] of the run that is under way */
   unsigned char **scratch; /* one a thread, guards around it */
   int64_t scratch_bytes;
 };

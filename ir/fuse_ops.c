@@ -332,8 +332,8 @@ static bool is_bits(const FuseRegion *r, CellValue v) {
 
 /* The segments of one product, appended to the op's. False if an operand is not plain; the op is then
  * not usable. */
-static bool add_product(Fuse *f, FuseOp *op, const CellNode *n, bool weight, int param) {
-  FuseRegion *r = op->region;
+static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, bool weight,
+                        int param) {
   int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK];
   contract_loops(op, r, n, op->loop_k, axis, dims);
   enum { ROOM = 32 };
@@ -403,7 +403,7 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
   if (!anchor(r, n, &weight, &param)) return false;
   FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
   out_loops(op, r->g, n);
-  if (!add_product(f, op, n, weight, param)) return false;
+  if (!add_product(f, r, op, n, weight, param)) return false;
   finish_op(f, op);
   return true;
 }
@@ -439,7 +439,7 @@ static bool make_sum_of_products(Fuse *f, FuseRegion *r, CellValue v) {
     bool weight;
     int param = 0;
     anchor(r, products[i], &weight, &param);
-    if (!add_product(f, op, products[i], false, param)) return false;
+    if (!add_product(f, r, op, products[i], false, param)) return false;
   }
   finish_op(f, op);
   return true;
@@ -595,7 +595,8 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
   } else if (n->op == CELL_OP_CONCAT || n->op == CELL_OP_PAD)
     make_pieces(f, r, v);
   else
-    CELL_ASSERT(!"an op that the kernels pass does not know");
+    cell_internal_error(__FILE__, __LINE__, "the kernels pass does not know %s",
+                        cell_op_info[n->op].name);
   return val;
 }
 

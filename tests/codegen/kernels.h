@@ -124,7 +124,7 @@ static inline CellPlan *plan_of(CellArena *arena, CellKernel *k, const Arg *args
   p->programs = CELL_NEW(arena, CellPlanProgram);
   p->program_count = 1;
   p->programs->name = "run";
-  CellLaunch launch = {0, bound};
+  CellLaunch launch = {.kernel = 0, .buffers = bound};
   CELL_PUSH(arena, p->programs->launches, p->programs->launch_count, p->programs->launch_capacity,
             launch);
   return p;
