@@ -270,7 +270,16 @@ static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***a
   }
 }
 
-static bool same_kernel(const CellKernel *a, const CellText *text, CellText *scratch) {
+static uint64_t digest_of(const CellText *text) {
+  uint64_t h = 0xcbf29ce484222325U; // FNV-1a
+  for (size_t i = 0; i < text->length; i++)
+    h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3U;
+  return h;
+}
+
+static bool same_kernel(const CellKernel *a, uint64_t digest, const CellText *text,
+                        CellText *scratch) {
+  if (a->digest != digest) return false;
   scratch->length = 0;
   CellKernel nameless = *a;
   nameless.name = "";
@@ -310,10 +319,11 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   CellKernel nameless = *k;
   nameless.name = "";
   cell_kernel_print(&nameless, &text);
+  k->digest = digest_of(&text);
   int number = -1;
   CellPlan *plan = f->plan;
   for (int i = 0; i < plan->kernel_count && number < 0; i++)
-    if (same_kernel(plan->kernels[i], &text, &other)) number = i;
+    if (same_kernel(plan->kernels[i], k->digest, &text, &other)) number = i;
   cell_text_free(&text);
   cell_text_free(&other);
   if (number < 0) {

@@ -125,6 +125,7 @@ typedef struct {
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;
+  uint64_t digest; /* of its text without the name: equal kernels have equal ones */
 } CellKernel;
 
 typedef enum {
