@@ -800,6 +800,12 @@ static void prepare(Lower *l) {
 static LLVMValueRef new_function(CellBuild *g, LLVMTypeRef type, const char *symbol,
                                  CellPlace *saved) {
   LLVMValueRef f = cell_ll_function(g, "kernel", type, saved);
+  // a caller in the same module may have declared it
+  LLVMValueRef declared = LLVMGetNamedFunction(g->module, symbol);
+  if (declared) {
+    LLVMReplaceAllUsesWith(declared, f);
+    LLVMDeleteFunction(declared);
+  }
   LLVMSetValueName2(f, symbol, strlen(symbol));
   LLVMSetLinkage(f, LLVMExternalLinkage);
   return f;

@@ -1,9 +1,10 @@
 /* llvm_provider.c - the module's entry: kernels -> objects -> code.
  *
- * Each kernel gets a module in a context of its own, so that all cores can compile; it is optimised
- * by a short list of passes, made an object in memory, kept in the cache, and linked by one LLJIT.
- * Kernels whose text is equal but for the name are compiled once. The symbol is the key of the
- * cache, so an object serves every kernel with its text. */
+ * What is compiled are the entries of kernels and the pieces that they call (llvm_split.c); what is equal
+ * but for the name is compiled once. A few of them share a module in a context of its own, so that all
+ * cores can compile and what a module costs is paid a few times; it is optimised by a short list of
+ * passes, made an object in memory, kept in the cache, and linked by one LLJIT. Where a module ends
+ * is decided by the keys of what is in it, so a change of one piece leaves the other modules as they are. */
 #include "codegen/llvm_build.h"
 
 #include <llvm-c/Analysis.h>
@@ -78,25 +79,28 @@ static void add_attribute(CellBuild *g, LLVMValueRef f, const char *key, const c
   LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, a);
 }
 
-// what one module is made from: a piece, or a kernel's entry
+// a function: a piece, or a kernel's entry
 typedef struct {
   const CellKernel *k; /* NULL: a piece */
   const CellSplit *split;
   const CellPieces *pieces;
   int piece;
-  CellKey key;
+  CellKey key; /* its symbol */
+  int module;  /* -1: an earlier one is the same */
 } Source;
 
 static const char *name_of(const Source *source) {
   return source->k ? source->k->name : "piece";
 }
 
-// the optimised module; scratch_bytes: what its contractions need
-static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, const Source *source,
-                                  CellIsa isa, const char *symbol, LLVMTargetMachineRef machine,
-                                  int64_t *scratch_bytes, char *message, size_t size) {
+// the optimised module of `count` functions; scratch_bytes: what its contractions need
+static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
+                                  const Source *const *sources, int count, CellIsa isa,
+                                  LLVMTargetMachineRef machine, int64_t *scratch_bytes,
+                                  char *message, size_t size) {
   CellBuild g = {.isa = isa, .lanes = lanes_of(isa), .context = context, .arena = arena};
-  g.module = LLVMModuleCreateWithNameInContext(symbol, context);
+  const char *name = name_of(sources[0]);
+  g.module = LLVMModuleCreateWithNameInContext(name, context);
   char *triple = LLVMGetTargetMachineTriple(machine);
   LLVMSetTarget(g.module, triple);
   LLVMDisposeMessage(triple);
@@ -114,10 +118,15 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
   g.vf = cell_ll_vector(&g, g.f32, g.lanes);
   g.vi = cell_ll_vector(&g, g.i32, g.lanes);
   g.vmask = cell_ll_vector(&g, g.i1, g.lanes);
-  if (source->k)
-    cell_ll_kernel(&g, source->k, source->split, source->pieces, symbol);
-  else
-    cell_ll_piece(&g, &source->pieces->pieces[source->piece], symbol);
+  for (int i = 0; i < count; i++) {
+    const Source *source = sources[i];
+    char symbol[CELL_SYMBOL_SIZE];
+    cell_ll_symbol(source->key, symbol);
+    if (source->k)
+      cell_ll_kernel(&g, source->k, source->split, source->pieces, symbol);
+    else
+      cell_ll_piece(&g, &source->pieces->pieces[source->piece], symbol);
+  }
   LLVMDisposeBuilder(g.b);
   *scratch_bytes = g.extra_scratch;
 
@@ -134,7 +143,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
 
   char *error = NULL;
   if (LLVMVerifyModule(g.module, LLVMReturnStatusAction, &error)) {
-    snprintf(message, size, "kernel \"%s\": %s", name_of(source), error);
+    snprintf(message, size, "kernel \"%s\": %s", name, error);
     LLVMDisposeMessage(error);
     LLVMDisposeModule(g.module);
     return NULL;
@@ -146,7 +155,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, cons
   LLVMDisposePassBuilderOptions(options);
   if (failure) {
     char *text = LLVMGetErrorMessage(failure); // frees the error
-    snprintf(message, size, "kernel \"%s\": %s", name_of(source), text);
+    snprintf(message, size, "kernel \"%s\": %s", name, text);
     LLVMDisposeErrorMessage(text);
     LLVMDisposeModule(g.module);
     return NULL;
@@ -180,67 +189,75 @@ static CellKey kernel_key(const CellKernel *k, const CellSplit *split, const Cel
 
 // ---- compiling all ----
 
+// functions that are compiled together
 typedef struct {
-  Source source;
-  int same;     /* an earlier job with the same code, or -1 */
+  const Source *const *sources;
+  int count;
+  CellKey key;
   void *object; /* as cached: 8 bytes of scratch, then the object file */
   size_t length;
   char message[512];
-} Job;
+} Module;
 
-static int64_t job_scratch(const Job *jobs, int i) {
+typedef struct {
+  Source *sources; /* the kernels' entries, then the pieces */
+  int source_count;
+  Module *modules;
+  int module_count;
+} Jobs;
+
+static int64_t module_scratch(const Module *m) {
   int64_t scratch;
-  memcpy(&scratch, jobs[jobs[i].same >= 0 ? jobs[i].same : i].object, sizeof scratch);
+  memcpy(&scratch, m->object, sizeof scratch);
   return scratch;
 }
 
-static void compile_job(Job *job, CellIsa isa, LLVMTargetMachineRef machine, const char *folder) {
-  const char *name = name_of(&job->source);
-  snprintf(job->message, sizeof job->message, "kernel \"%s\" did not compile", name);
+static void compile_module(Module *m, CellIsa isa, LLVMTargetMachineRef machine,
+                           const char *folder) {
+  const char *name = name_of(m->sources[0]);
+  snprintf(m->message, sizeof m->message, "kernel \"%s\" did not compile", name);
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
-  char symbol[CELL_SYMBOL_SIZE];
-  cell_ll_symbol(job->source.key, symbol);
   int64_t scratch = 0;
-  LLVMModuleRef module = build_module(arena, context, &job->source, isa, symbol, machine, &scratch,
-                                      job->message, sizeof job->message);
+  LLVMModuleRef module = build_module(arena, context, m->sources, m->count, isa, machine, &scratch,
+                                      m->message, sizeof m->message);
   LLVMMemoryBufferRef buffer = NULL;
   char *error = NULL;
   if (module &&
       LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMObjectFile, &error, &buffer)) {
-    snprintf(job->message, sizeof job->message, "kernel \"%s\": %s", name, error);
+    snprintf(m->message, sizeof m->message, "kernel \"%s\": %s", name, error);
     LLVMDisposeMessage(error);
   }
   if (buffer) {
     size_t length = LLVMGetBufferSize(buffer);
-    job->length = length + sizeof scratch;
-    job->object = cell_malloc(job->length);
-    memcpy(job->object, &scratch, sizeof scratch);
-    memcpy((char *)job->object + sizeof scratch, LLVMGetBufferStart(buffer), length);
+    m->length = length + sizeof scratch;
+    m->object = cell_malloc(m->length);
+    memcpy(m->object, &scratch, sizeof scratch);
+    memcpy((char *)m->object + sizeof scratch, LLVMGetBufferStart(buffer), length);
     LLVMDisposeMemoryBuffer(buffer);
-    cell_cache_write(folder, job->source.key, job->object, job->length);
+    cell_cache_write(folder, m->key, m->object, m->length);
   }
   if (module) LLVMDisposeModule(module);
   LLVMContextDispose(context);
   cell_arena_destroy(arena);
 }
 
-// takes jobs one after the other; a thread makes its target machine when it first needs one
-static void compile_jobs(Job *jobs, int count, int *next, CellIsa isa, const char *folder) {
+// takes modules one after the other; a thread makes its target machine when it first needs one
+static void compile_modules(Module *modules, int count, int *next, CellIsa isa,
+                            const char *folder) {
   LLVMTargetMachineRef machine = NULL;
   for (;;) {
     int i;
 #pragma omp atomic capture
     i = (*next)++;
     if (i >= count) break;
-    Job *job = &jobs[i];
-    if (job->same >= 0) continue;
-    job->object = cell_cache_read(folder, job->source.key, &job->length);
-    if (job->object && job->length > sizeof(int64_t)) continue;
-    free(job->object);
-    job->object = NULL;
-    if (!machine) machine = machine_of(instructions_of(isa), job->message, sizeof job->message);
-    if (machine) compile_job(job, isa, machine, folder);
+    Module *m = &modules[i];
+    m->object = cell_cache_read(folder, m->key, &m->length);
+    if (m->object && m->length > sizeof(int64_t)) continue;
+    free(m->object);
+    m->object = NULL;
+    if (!machine) machine = machine_of(instructions_of(isa), m->message, sizeof m->message);
+    if (machine) compile_module(m, isa, machine, folder);
   }
   if (machine) LLVMDisposeTargetMachine(machine);
 }
@@ -267,12 +284,12 @@ static bool failed(LLVMErrorRef error, char *message, size_t size) {
   return true;
 }
 
-static bool add_objects(CellJit *jit, const Job *jobs, int count, char *message, size_t size) {
+static bool add_objects(CellJit *jit, const Jobs *jobs, char *message, size_t size) {
   LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->jit);
-  for (int i = 0; i < count; i++) {
-    if (jobs[i].same >= 0) continue;
+  for (int i = 0; i < jobs->module_count; i++) {
+    const Module *m = &jobs->modules[i];
     LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(
-        (char *)jobs[i].object + sizeof(int64_t), jobs[i].length - sizeof(int64_t), "kernel");
+        (char *)m->object + sizeof(int64_t), m->length - sizeof(int64_t), "kernel");
     // the buffer is LLJIT's from here, error or not
     if (failed(LLVMOrcLLJITAddObjectFile(jit->jit, library, buffer), message, size)) return false;
   }
@@ -292,51 +309,93 @@ static bool look_up(CellJit *jit, CellKey key, CellKernelFunction *function, cha
 
 // with CELLC_PERF set: the addresses of all functions, in the file in which perf looks for them. A piece
 // goes by the first kernel that calls it, its number, and what it begins with
-static void write_perf_map(CellJit *jit, const Job *jobs, int kernel_count, int job_count) {
+static void write_perf_map(CellJit *jit, const Jobs *jobs, int kernel_count) {
   if (!getenv("CELLC_PERF")) return;
+  enum { LONGEST = 1 << 20 };
   char path[64], message[128];
   snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
   FILE *file = fopen(path, "w");
   if (!file) return;
-  for (int i = 0; i < job_count; i++) {
-    const Job *job = &jobs[i];
-    CellKernelFunction function;
-    if (job->same >= 0 || !look_up(jit, job->source.key, &function, message, sizeof message))
-      continue;
-    void *address;
-    memcpy(&address, &function, sizeof address);
-    fprintf(file, "%llx %llx ", (unsigned long long)(uintptr_t)address,
-            (unsigned long long)job->length);
+  uintptr_t *begin = cell_malloc(((size_t)jobs->source_count + 1) * sizeof *begin);
+  for (int i = 0; i < jobs->source_count; i++) {
+    CellKernelFunction function = NULL;
+    if (jobs->sources[i].module >= 0 &&
+        look_up(jit, jobs->sources[i].key, &function, message, sizeof message))
+      memcpy(&begin[i], &function, sizeof begin[i]);
+  }
+  for (int i = 0; i < jobs->source_count; i++) {
+    const Source *source = &jobs->sources[i];
+    if (!begin[i]) continue;
+    // up to the next function, with the module's own functions in between
+    uintptr_t end = begin[i] + LONGEST;
+    for (int j = 0; j < jobs->source_count; j++)
+      if (begin[j] > begin[i] && begin[j] < end) end = begin[j];
+    fprintf(file, "%llx %llx ", (unsigned long long)begin[i], (unsigned long long)(end - begin[i]));
     const CellStmt *first = NULL;
-    for (int k = 0; k < kernel_count && !job->source.k && !first; k++)
-      for (int j = 0; j < jobs[k].source.split->call_count && !first; j++)
-        if (jobs[k].source.split->calls[j].piece == job->source.piece) {
-          first = jobs[k].source.split->calls[j].stmt;
-          fprintf(file, "%s:", jobs[k].source.k->name);
+    for (int k = 0; k < kernel_count && !source->k && !first; k++)
+      for (int c = 0; c < jobs->sources[k].split->call_count && !first; c++)
+        if (jobs->sources[k].split->calls[c].piece == source->piece) {
+          first = jobs->sources[k].split->calls[c].stmt;
+          fprintf(file, "%s:", jobs->sources[k].k->name);
         }
     if (!first)
-      fprintf(file, "%s\n", name_of(&job->source));
+      fprintf(file, "%s\n", name_of(source));
     else if (first->kind == CELL_K_CONTRACT)
-      fprintf(file, "%d contract %lld %lld %lld\n", job->source.piece, (long long)first->m,
+      fprintf(file, "%d contract %lld %lld %lld\n", source->piece, (long long)first->m,
               (long long)first->n, (long long)first->k);
     else
-      fprintf(file, "%d loop v%d\n", job->source.piece, first->var);
+      fprintf(file, "%d loop v%d\n", source->piece, first->var);
   }
+  free(begin);
   fclose(file);
 }
 
-// the jobs of all kernels and pieces: kernels first, then pieces
-static Job *make_jobs(CellPieces *pieces, CellKernel *const *kernels, int count, CellIsa isa,
-                      int *job_count) {
+// about how long a function takes to compile
+static int weight(const CellStmt *s) {
+  int sum = 0;
+  for (; s; s = s->next) sum += s->kind == CELL_K_CONTRACT ? 60 : 1 + weight(s->body);
+  return sum;
+}
+
+/* Puts the functions into modules, in order. A module ends behind a function whose key says so, or when it is
+ * long; what is long by itself is alone. */
+static void make_modules(Jobs *jobs, CellArena *arena) {
+  enum { LONG = 1000 };
+  const Source **order = CELL_NEW_ARRAY(arena, const Source *, (size_t)jobs->source_count + 1);
+  jobs->modules = cell_malloc(((size_t)jobs->source_count + 1) * sizeof *jobs->modules);
+  Module *m = NULL;
+  int at = 0, sum = 0;
+  for (int i = 0; i < jobs->source_count; i++) {
+    Source *source = &jobs->sources[i];
+    if (source->module < 0) continue;
+    int own =
+        weight(source->k ? source->k->body : source->pieces->pieces[source->piece].kernel.body);
+    if (!m || sum + own > LONG) {
+      m = &jobs->modules[jobs->module_count++];
+      *m = (Module){.sources = &order[at], .key = {{61, 67}}};
+      sum = 0;
+    }
+    order[at++] = source;
+    source->module = jobs->module_count - 1;
+    m->count++;
+    m->key = cell_key(m->key, &source->key, sizeof source->key);
+    sum += own;
+    if (source->key.words[0] % 16 == 0) sum = LONG + 1;
+  }
+}
+
+// the functions of all kernels, and in which modules they are
+static void make_jobs(Jobs *jobs, CellPieces *pieces, CellKernel *const *kernels, int count,
+                      CellIsa isa) {
   CellKey seed = key_seed(isa);
   CellSplit **splits = CELL_NEW_ARRAY(pieces->arena, CellSplit *, (size_t)count + 1);
   for (int i = 0; i < count; i++) splits[i] = cell_split(pieces, kernels[i], seed);
-  Job *jobs = cell_malloc(((size_t)(count + pieces->count) + 1) * sizeof *jobs);
-  for (int i = 0; i < count + pieces->count; i++) {
-    Source *source = &jobs[i].source;
+  jobs->source_count = count + pieces->count;
+  jobs->sources = cell_malloc(((size_t)jobs->source_count + 1) * sizeof *jobs->sources);
+  for (int i = 0; i < jobs->source_count; i++) {
+    Source *source = &jobs->sources[i];
     source->pieces = pieces;
     source->piece = i - count;
-    jobs[i].same = -1;
     if (i >= count) {
       source->key = pieces->pieces[i - count].key;
       continue;
@@ -344,11 +403,16 @@ static Job *make_jobs(CellPieces *pieces, CellKernel *const *kernels, int count,
     source->k = kernels[i];
     source->split = splits[i];
     source->key = kernel_key(kernels[i], splits[i], pieces, seed);
-    for (int j = 0; j < i && jobs[i].same < 0; j++)
-      if (memcmp(&jobs[j].source.key, &source->key, sizeof(CellKey)) == 0) jobs[i].same = j;
+    for (int j = 0; j < i && source->module >= 0; j++)
+      if (memcmp(&jobs->sources[j].key, &source->key, sizeof(CellKey)) == 0) source->module = -1;
   }
-  *job_count = count + pieces->count;
-  return jobs;
+  make_modules(jobs, pieces->arena);
+}
+
+static void free_jobs(Jobs *jobs) {
+  for (int i = 0; i < jobs->module_count; i++) free(jobs->modules[i].object);
+  free(jobs->modules);
+  free(jobs->sources);
 }
 
 static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, const char *cache_dir,
@@ -357,34 +421,35 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
   initialize_once();
   if (isa == CELL_ISA_HOST) isa = cell_isa_host();
   CellPieces pieces = {.arena = cell_arena_create()};
-  int job_count, next = 0;
-  Job *jobs = make_jobs(&pieces, kernels, count, isa, &job_count);
+  Jobs jobs = {0};
+  int next = 0;
+  make_jobs(&jobs, &pieces, kernels, count, isa);
 #pragma omp parallel
-  compile_jobs(jobs, job_count, &next, isa, cache_dir);
+  compile_modules(jobs.modules, jobs.module_count, &next, isa, cache_dir);
 
   CellJit *jit = cell_malloc(sizeof *jit);
   bool good = true;
-  for (int i = 0; i < job_count && good; i++)
-    if (jobs[i].same < 0 && !jobs[i].object) {
-      snprintf(message, size, "%s", jobs[i].message);
+  for (int i = 0; i < jobs.module_count && good; i++)
+    if (!jobs.modules[i].object) {
+      snprintf(message, size, "%s", jobs.modules[i].message);
       good = false;
     }
   good = good && !failed(LLVMOrcCreateLLJIT(&jit->jit, NULL), message, size);
-  good = good && add_objects(jit, jobs, job_count, message, size);
+  good = good && add_objects(jit, &jobs, message, size);
   for (int i = 0; i < count && good; i++) {
-    good = look_up(jit, jobs[i].source.key, &functions[i], message, size);
+    good = look_up(jit, jobs.sources[i].key, &functions[i], message, size);
     // scratch beyond the kernel's: of its neediest piece
     int64_t extra = 0;
-    const CellSplit *split = jobs[i].source.split;
+    const CellSplit *split = jobs.sources[i].split;
     for (int j = 0; j < split->call_count && good; j++) {
-      int64_t needed = job_scratch(jobs, count + split->calls[j].piece);
+      const Source *piece = &jobs.sources[count + split->calls[j].piece];
+      int64_t needed = module_scratch(&jobs.modules[piece->module]);
       if (needed > extra) extra = needed;
     }
     if (good) scratch_bytes[i] = (kernels[i]->scratch_bytes + 63) / 64 * 64 + extra;
   }
-  if (good) write_perf_map(jit, jobs, count, job_count);
-  for (int i = 0; i < job_count; i++) free(jobs[i].object);
-  free(jobs);
+  if (good) write_perf_map(jit, &jobs, count);
+  free_jobs(&jobs);
   cell_arena_destroy(pieces.arena);
   if (good) return jit;
   destroy(jit);
@@ -393,18 +458,19 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
 
 // ---- text ----
 
-static bool emit_source(const Source *source, CellIsa isa, LLVMTargetMachineRef machine,
-                        bool assembly, CellText *out, char *message, size_t size) {
+static bool emit_module(const Module *m, CellIsa isa, LLVMTargetMachineRef machine, bool assembly,
+                        CellText *out, char *message, size_t size) {
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
   int64_t scratch;
-  char symbol[CELL_SYMBOL_SIZE];
-  cell_ll_symbol(source->key, symbol);
   LLVMModuleRef module =
-      build_module(arena, context, source, isa, symbol, machine, &scratch, message, size);
+      build_module(arena, context, m->sources, m->count, isa, machine, &scratch, message, size);
   bool good = module != NULL;
-  cell_text_printf(out, "%s %s\n", assembly ? "#" : ";", source->k ? "kernel" : "piece");
-  if (source->k) cell_text_printf(out, "%s %s\n", assembly ? "#" : ";", source->k->name);
+  for (int i = 0; i < m->count; i++) {
+    char symbol[CELL_SYMBOL_SIZE];
+    cell_ll_symbol(m->sources[i]->key, symbol);
+    cell_text_printf(out, "%s %s %s\n", assembly ? "#" : ";", symbol, name_of(m->sources[i]));
+  }
   if (module && !assembly) {
     char *text = LLVMPrintModuleToString(module);
     cell_text_printf(out, "%s\n", text);
@@ -413,7 +479,7 @@ static bool emit_source(const Source *source, CellIsa isa, LLVMTargetMachineRef 
     LLVMMemoryBufferRef buffer = NULL;
     char *error = NULL;
     if (LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMAssemblyFile, &error, &buffer)) {
-      snprintf(message, size, "kernel \"%s\": %s", name_of(source), error);
+      snprintf(message, size, "kernel \"%s\": %s", name_of(m->sources[0]), error);
       LLVMDisposeMessage(error);
       good = false;
     } else {
@@ -439,20 +505,18 @@ static bool emit(CellKernel *const *kernels, int count, CellIsa isa, const char 
   LLVMTargetMachineRef machine = machine_of(isa, message, size);
   if (!machine) return false;
   CellPieces pieces = {.arena = cell_arena_create()};
-  int job_count;
-  Job *jobs = make_jobs(&pieces, kernels, count, isa, &job_count);
+  Jobs jobs = {0};
+  make_jobs(&jobs, &pieces, kernels, count, isa);
   bool good = true;
-  for (int i = 0; i < job_count && good; i++)
-    if (jobs[i].same < 0)
-      good = emit_source(&jobs[i].source, isa, machine, assembly, out, message, size);
-  free(jobs);
+  for (int i = 0; i < jobs.module_count && good; i++)
+    good = emit_module(&jobs.modules[i], isa, machine, assembly, out, message, size);
+  free_jobs(&jobs);
   cell_arena_destroy(pieces.arena);
   LLVMDisposeTargetMachine(machine);
   return good;
 }
 
 __attribute__((visibility("default"))) const CellProvider *cell_provider(void);
-
 const CellProvider *cell_provider(void) {
   static const CellProvider provider = {CELL_PROVIDER_VERSION, compile, destroy, emit};
   return &provider;
