@@ -17,11 +17,12 @@
 #include "codegen/llvm_build.h"
 
 enum {
-  OUTER_K = 320,   /* longest block of k: a panel of 16 floats is then 20 KB */
-  DOT_K = 640,     /* the same for rows of k */
-  BLOCK_M = 96,    /* rows of a that stay in the second level */
-  BLOCK_N = 1024,  /* columns packed at a time */
-  DOT_BLOCK_N = 8, /* rows of b that stay in the first level */
+  OUTER_K = 320,         /* longest block of k: a panel of 16 floats is then 20 KB */
+  DOT_K = 640,           /* the same for rows of k */
+  BLOCK_M = 96,          /* rows of a that stay in the second level */
+  BLOCK_N = 1024,        /* columns packed at a time */
+  NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
+  DOT_BLOCK_N = 8,       /* rows of b that stay in the first level */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -125,11 +126,13 @@ static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
 
 // ---- outer form ----
 
-// cycles of a tile, about: multiply-adds, loads, or the latency of the chain
-static double tile_cycles(int rows, int columns) {
+// cycles of a tile for each k, about: multiply-adds, loads, or the latency of the chain; and vectors of b
+// that come from the second level because the panel does not stay in the first
+static double tile_cycles(int rows, int columns, int64_t panel_bytes) {
   double fma = rows * columns / 2.0, loads = (rows + columns) / 2.0,
          most = fma > loads ? fma : loads;
-  return (most > 4.4 ? most : 4.4) + 0.3;
+  double far = panel_bytes > NEAR_BYTES ? 0.5 * columns : 0;
+  return (most > 4.4 ? most : 4.4) + 0.3 + far;
 }
 
 static void choose_tile(Contract *c) {
@@ -140,8 +143,9 @@ static void choose_tile(Contract *c) {
     for (int columns = 1; columns <= CELL_TILE_COLUMNS; columns++) {
       if (rows * columns + columns + 1 > registers) continue;
       int64_t whole = c->n_most / (columns * lanes), rest = c->n_most % (columns * lanes);
-      double cycles = (double)whole * tile_cycles(rows, columns);
-      if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes)) + 1;
+      int64_t panel = ceil_div(c->k, ceil_div(c->k, OUTER_K)) * columns * lanes * 4;
+      double cycles = (double)whole * tile_cycles(rows, columns, panel);
+      if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes), 0) + 1;
       cycles *= (double)ceil_div(c->m_most, rows);
       if (best == 0 || cycles < best * 0.999) best = cycles, c->rows = rows, c->columns = columns;
     }
@@ -323,7 +327,7 @@ static void dot(Contract *c) {
   int most = g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
   double best = 0;
   for (int r = 1; r <= most; r++) {
-    double cycles = tile_cycles(r, CELL_DOT_COLUMNS) * (double)ceil_div(c->m_most, r);
+    double cycles = tile_cycles(r, CELL_DOT_COLUMNS, 0) * (double)ceil_div(c->m_most, r);
     if (best == 0 || cycles < best) best = cycles, rows = r;
   }
   int64_t k_blocks = ceil_div(c->k, DOT_K);
