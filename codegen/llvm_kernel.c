@@ -156,11 +156,20 @@ static int cost(const CellStmt *s) {
   return sum;
 }
 
-// vectors an iteration: enough to hide the chain through an accumulator of a short body
+// sums that a body feeds
+static int sums(const CellStmt *s) {
+  int n = 0;
+  for (; s; s = s->next) n += s->kind == CELL_K_UPDATE || (s->kind == CELL_K_LOOP && sums(s->body));
+  return n;
+}
+
+// vectors an iteration: enough to hide the chain through an accumulator of a short body, but no more than
+// there are registers for the copies of all accumulators
 static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   int n = cost(loop->body);
-  int unroll = n <= 8 ? 4 : n <= 60 ? 4 : 1;
+  int unroll = n <= 60 ? 4 : 1, registers = g->isa == CELL_ISA_AVX512 ? 16 : 8;
   if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
+  while (unroll > 1 && unroll * sums(loop->body) > registers) unroll /= 2;
   while (unroll > 1 && loop->extent < 2 * unroll * g->lanes) unroll /= 2;
   return unroll;
 }

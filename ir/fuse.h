@@ -250,6 +250,9 @@ void fuse_reorder(Fuse *f, FuseOp **ops, int count, FuseNode *body);
 /* fuse_emit.c: emits one kernel and its launch. */
 void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);
 
+/* cut_lanes.c: cuts long lane loops, where the target wants it. */
+void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
+
 /* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between
  * which each buffer lives. */
 void cell_plan_stages(CellPlan *plan, CellPlanProgram *program, bool merge);

@@ -313,6 +313,7 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_begin_op(e);
   emit_region(e, fk->ops, fk->op_count);
   fuse_layout_scratch(e);
+  fuse_cut_lanes(k, f->target);
 
   // kernels that are equal up to buffers exist once
   CellText text = {0}, other = {0};

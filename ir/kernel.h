@@ -192,6 +192,7 @@ typedef struct {
   int anchor_rows; /* > 0: contracts stand in kernels of their own, this many rows a task, and scans are
                         written out step by step, so that each of their products is a launch */
   int batch_tile; /* > 0: samples of a task of every other kernel */
+  bool cut_lanes; /* long lane loops are cut for the sake of registers (cut_lanes.c) */
   bool stages;    /* launches that do not depend on each other get one stage and stand together */
 } CellTarget;
 

@@ -1,0 +1,365 @@
+/* cut_lanes.c - lane loops whose bodies are too much for the registers and for what a core looks ahead are cut
+ * into several, with a row of numbers in between:
+ *
+ *     lanes v2 = [0, 400)                      lanes v2 = [0, 400)
+ *       ... %9 = a sum of eight products         ... %9 = ...
+ *       %10 = tanh %9                  ->        store s7[v2] %9
+ *       update %0 %10                          lanes v3 = [0, 400)
+ *                                                %11 = load s7[v3]
+ *                                                %12 = tanh %11
+ *                                                update %0 %12
+ *
+ * Iterations of a lane loop are independent, so any order of them is right; the numbers stay what they are. A
+ * chain of products and then one of a polynomial and a division keep a core waiting if every vector must pass
+ * both; a row in the first-level cache costs a store and a load. Where to cut is the cheapest way by a count
+ * of operations, loads, stores and registers, over all ways (dynamic programming). What is loaded or constant is
+ * loaded again instead of handed on. */
+#include <stdlib.h>
+
+#include "ir/fuse.h"
+
+enum { MOST = 128 }; /* statements of a body that is considered */
+
+typedef struct {
+  CellKernel *k;
+  const CellTarget *target;
+  int *slots; /* scratch number of the i-th row handed on */
+  int slot_count, slot_capacity;
+  /* the loop at hand */
+  CellStmt *loop;
+  CellStmt *list[MOST];
+  int count;
+  int *defined; /* by value: its statement's position in the list, -1: outside */
+  int *last;    /* by value: the last position that reads it, -1: none */
+} Cut;
+
+/* ---- what a statement reads ---- */
+
+typedef void (*Visit)(Cut *c, int *value, void *context);
+
+static void visit_affine(Cut *c, CellAffine *a, Visit visit, void *context) {
+  if (a->loaded >= 0) visit(c, &a->loaded, context);
+}
+
+static void visit_reads(Cut *c, CellStmt *s, bool list, Visit visit, void *context) {
+  for (; s; s = list ? s->next : NULL) {
+    visit_affine(c, &s->index, visit, context);
+    visit_affine(c, &s->begin, visit, context);
+    int n = s->kind == CELL_K_LET ? cell_op_info[s->op].arity
+                                  : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE;
+    for (int i = 0; i < n; i++) visit(c, &s->args[i], context);
+    if (s->kind == CELL_K_UPDATE) visit(c, &s->value, context);
+    if (s->kind == CELL_K_LOOP) visit_reads(c, s->body, true, visit, context);
+  }
+}
+
+static bool mentions(const CellAffine *a, int var) {
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var == var) return true;
+  return false;
+}
+
+static void note_read(Cut *c, int *value, void *context) {
+  int at = *(int *)context;
+  if (*value < c->k->value_count && c->last[*value] < at) c->last[*value] = at;
+}
+
+static bool same_buffer(CellBufferRef a, CellBufferRef b) {
+  return a.scratch == b.scratch && a.index == b.index;
+}
+
+static bool stores_to(const CellStmt *s, CellBufferRef buffer) {
+  for (; s; s = s->next)
+    if ((s->kind == CELL_K_STORE && same_buffer(s->buffer, buffer)) ||
+        (s->kind == CELL_K_LOOP && stores_to(s->body, buffer)))
+      return true;
+  return false;
+}
+
+/* whether a value may be made again in a later loop: nothing that it reads changes */
+static bool again(const Cut *c, int value) {
+  const CellStmt *s = c->list[c->defined[value]];
+  if (s->kind == CELL_K_CONST) return true;
+  if (s->kind == CELL_K_VAR) return s->index.loaded < 0;
+  return s->kind == CELL_K_LOAD && s->index.loaded < 0 && !stores_to(c->loop->body, s->buffer);
+}
+
+/* ---- the price of a loop ---- */
+
+typedef struct {
+  double ops, loads, stores;
+  int registers;
+  bool possible;
+} Price;
+
+static bool is_fused(const Cut *c, const CellStmt *s, int at) {
+  if (at < 0 || at + 1 >= c->count || s->kind != CELL_K_LET || s->op != CELL_OP_MUL ||
+      c->last[s->value] != at + 1)
+    return false;
+  const CellStmt *next = c->list[at + 1];
+  return (next->kind == CELL_K_UPDATE || (next->kind == CELL_K_STORE && next->add) ||
+          (next->kind == CELL_K_LET && (next->op == CELL_OP_ADD || next->op == CELL_OP_SUB)));
+}
+
+typedef struct {
+  int begin;
+  int *seen; /* by value: the loop that has counted it */
+  int stamp;
+  Price *price;
+} Inputs;
+
+/* what a loop that begins at `begin` reads from before */
+static void price_read(Cut *c, int *value, void *context) {
+  Inputs *in = context;
+  int at = c->defined[*value];
+  if (in->seen[*value] == in->stamp) return;
+  in->seen[*value] = in->stamp;
+  if (at < 0) {
+    in->price->registers++; // the same for all lanes, or a sum
+    return;
+  }
+  if (at >= in->begin) return;
+  const CellStmt *s = c->list[at];
+  if (s->kind == CELL_K_CONST) return;
+  in->price->loads++;
+  if (!again(c, *value) && s->dtype != CELL_F) in->price->possible = false;
+}
+
+static void price_stmt(Cut *c, CellStmt *s, int at, Price *p) {
+  switch (s->kind) {
+  case CELL_K_LOAD: p->loads++; break;
+  case CELL_K_STORE: p->stores++, p->loads += s->add, p->ops += s->add; break;
+  case CELL_K_UPDATE: p->ops++; break;
+  case CELL_K_LET:
+    if (is_fused(c, s, at)) break;
+    p->ops += cell_op_info[s->op].flops;
+    if (s->op == CELL_OP_DIV) p->ops += 8;
+    /* coefficients */
+    if (cell_op_info[s->op].flops >= 10) p->registers += 10, p->ops += 5;
+    break;
+  case CELL_K_LOOP:
+    for (CellStmt *b = s->body; b; b = b->next) {
+      Price inner = {.possible = true};
+      price_stmt(c, b, -2, &inner);
+      p->ops += inner.ops * (double)s->extent, p->loads += inner.loads * (double)s->extent;
+      p->stores += inner.stores * (double)s->extent;
+    }
+    break;
+  default: break;
+  }
+}
+
+/* cycles for a vector, about, of a loop of the statements [begin, end); negative: not possible */
+static double price(Cut *c, int begin, int end, int *seen) {
+  Price p = {.possible = true, .registers = 3};
+  Inputs in = {begin, seen, begin * (MOST + 1) + end, &p};
+  for (int i = begin; i < end; i++) {
+    CellStmt *s = c->list[i];
+    price_stmt(c, s, i, &p);
+    visit_reads(c, s, false, price_read, &in);
+    /* an accumulator of the body and what feeds it stay together */
+    if (s->kind == CELL_K_ACC)
+      for (int j = end; j < c->count; j++)
+        if (c->list[j]->kind == CELL_K_UPDATE && c->list[j]->value == s->value) p.possible = false;
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE && c->last[s->value] >= end &&
+        !again(c, s->value)) {
+      p.stores++;
+      if (s->dtype != CELL_F) p.possible = false;
+    }
+  }
+  if (!p.possible) return -1;
+  double most = p.ops / 2;
+  if (p.loads / 2 > most) most = p.loads / 2;
+  if (p.stores > most) most = p.stores;
+  int room = c->target->lanes == 16 ? 29 : 13;
+  if (p.registers > room) most += 0.5 * (p.registers - room);
+  return most + 0.5;
+}
+
+/* ---- cutting ---- */
+
+static int slot(Cut *c, int number, int64_t count) {
+  CellKernel *k = c->k;
+  if (number == c->slot_count) {
+    CellScratch s = {.dtype = CELL_F, .name = "row between loops"};
+    int scratch = k->scratch_count;
+    CELL_PUSH(k->arena, k->scratch, k->scratch_count, k->scratch_capacity, s);
+    CELL_PUSH(k->arena, c->slots, c->slot_count, c->slot_capacity, scratch);
+  }
+  CellScratch *s = &k->scratch[c->slots[number]];
+  if (s->count < count) s->count = count;
+  return c->slots[number];
+}
+
+typedef struct {
+  int from, to;
+} Rename;
+
+static void rename_value(Cut *c, int *value, void *context) {
+  (void)c;
+  const Rename *r = context;
+  if (*value == r->from) *value = r->to;
+}
+
+static CellAffine moved_affine(CellAffine a, int from, int to) {
+  if (!mentions(&a, from)) return a;
+  int64_t coef = 0;
+  for (int i = 0; i < a.term_count; i++)
+    if (a.terms[i].var == from) coef = a.terms[i].coef;
+  a = cell_affine_add(a, cell_affine_var(from, -coef));
+  return cell_affine_add(a, cell_affine_var(to, coef));
+}
+
+static void move_var(CellStmt *s, bool list, int from, int to) {
+  for (; s; s = list ? s->next : NULL) {
+    s->index = moved_affine(s->index, from, to);
+    s->begin = moved_affine(s->begin, from, to);
+    if (s->kind == CELL_K_LOOP) move_var(s->body, true, from, to);
+  }
+}
+
+/* position in a row: the lane variable less where the loop begins */
+static CellAffine place_in_row(const CellStmt *loop) {
+  return cell_affine_add(cell_affine_var(loop->var, 1), cell_affine_scale(loop->begin, -1));
+}
+
+typedef struct {
+  int begin;
+  CellStmt *loop; /* the new one */
+  CellStmt ***tail;
+  int *slot_of; /* by value: the row that holds it, -1 */
+  int made[MOST], made_as[MOST], made_count;
+} Hand;
+
+/* the value as the new loop has it */
+static void take_over(Cut *c, int *value, void *context) {
+  Hand *h = context;
+  if (*value >= c->k->value_count || c->defined[*value] < 0 || c->defined[*value] >= h->begin)
+    return;
+  for (int i = 0; i < h->made_count; i++)
+    if (h->made[i] == *value) return;
+  const CellStmt *s = c->list[c->defined[*value]];
+  CellStmt *load;
+  if (again(c, *value)) {
+    load = cell_stmt(c->k, h->tail, s->kind);
+    load->dtype = s->dtype, load->number = s->number, load->buffer = s->buffer;
+    load->index = moved_affine(s->index, c->loop->var, h->loop->var);
+  } else {
+    load = cell_stmt(c->k, h->tail, CELL_K_LOAD);
+    load->buffer = (CellBufferRef){true, h->slot_of[*value]};
+    load->index = place_in_row(h->loop);
+  }
+  h->made[h->made_count] = *value, h->made_as[h->made_count++] = load->value;
+}
+
+static void cut_loop(Cut *c, const int *ends, int parts) {
+  CellKernel *k = c->k;
+  int values = k->value_count;
+  int *slot_of = cell_malloc(((size_t)values + 1) * sizeof *slot_of), slots = 0;
+  for (int i = 0; i <= values; i++) slot_of[i] = -1;
+  CellStmt *after = c->loop->next, *loop = c->loop;
+  for (int p = 0; p < parts; p++) {
+    int begin = p ? ends[p - 1] : 0, end = ends[p];
+    CellStmt **tail = &loop->body;
+    if (p > 0) {
+      CellStmt *next = NULL, **link = &next;
+      CellStmt *made = cell_stmt(k, &link, CELL_K_LOOP);
+      made->loop = loop->loop, made->begin = loop->begin, made->extent = loop->extent;
+      made->limit = loop->limit;
+      loop->next = made, loop = made, tail = &loop->body;
+      Hand hand = {.begin = begin, .loop = loop, .tail = &tail, .slot_of = slot_of};
+      for (int i = begin; i < end; i++) visit_reads(c, c->list[i], false, take_over, &hand);
+      for (int i = begin; i < end; i++) {
+        for (int m = 0; m < hand.made_count; m++) {
+          Rename r = {hand.made[m], hand.made_as[m]};
+          visit_reads(c, c->list[i], false, rename_value, &r);
+        }
+        move_var(c->list[i], false, c->loop->var, loop->var);
+      }
+    }
+    for (int i = begin; i < end; i++) {
+      *tail = c->list[i];
+      tail = &c->list[i]->next;
+    }
+    *tail = NULL;
+    for (int i = begin; i < end; i++) {
+      int value = c->list[i]->kind == CELL_K_UPDATE ? -1 : c->list[i]->value;
+      if (value < 0 || c->last[value] < end || again(c, value)) continue;
+      slot_of[value] = slot(c, slots++, loop->extent);
+      CellStmt *store = cell_stmt(k, &tail, CELL_K_STORE);
+      store->buffer = (CellBufferRef){true, slot_of[value]};
+      store->index = place_in_row(loop);
+      store->args[0] = value;
+    }
+  }
+  loop->next = after;
+  free(slot_of);
+}
+
+/* a loop of lanes: the cheapest cuts, if any are cheaper than none */
+static void consider(Cut *c, CellStmt *loop) {
+  c->loop = loop, c->count = 0;
+  for (CellStmt *s = loop->body; s; s = s->next) {
+    if (c->count == MOST) return;
+    c->list[c->count++] = s;
+  }
+  if (c->count < 12 || loop->extent < 4 * c->target->lanes) return;
+  int values = c->k->value_count;
+  c->defined = cell_malloc(((size_t)values + 1) * sizeof(int));
+  c->last = cell_malloc(((size_t)values + 1) * sizeof(int));
+  int *seen = cell_malloc(((size_t)values + 1) * sizeof(int));
+  for (int i = 0; i <= values; i++) c->defined[i] = c->last[i] = -1;
+  for (int i = 0; i < c->count; i++) {
+    CellStmt *s = c->list[i];
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) c->defined[s->value] = i;
+    visit_reads(c, s, false, note_read, &i);
+  }
+
+  double best[MOST + 1];
+  int from[MOST + 1];
+  best[0] = 0, from[0] = 0;
+  for (int end = 1; end <= c->count; end++) {
+    best[end] = -1, from[end] = 0;
+    for (int begin = 0; begin < end; begin++) {
+      if (best[begin] < 0) continue;
+      double own = price(c, begin, end, seen);
+      if (own < 0) continue;
+      /* at equal prices fewer loops: those that begin earlier come first */
+      if (best[end] < 0 || best[begin] + own < best[end] - 1e-9)
+        best[end] = best[begin] + own, from[end] = begin;
+    }
+  }
+  double whole = price(c, 0, c->count, seen);
+  if (best[c->count] > 0 && best[c->count] < 0.95 * whole) {
+    int ends[MOST], parts = 0;
+    for (int end = c->count; end > 0; end = from[end]) parts++;
+    for (int end = c->count, i = parts; end > 0; end = from[end]) ends[--i] = end;
+    if (parts > 1) cut_loop(c, ends, parts);
+  }
+  free(c->defined);
+  free(c->last);
+  free(seen);
+}
+
+static void walk(Cut *c, CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    if (s->loop == CELL_LOOP_LANES)
+      consider(c, s);
+    else
+      walk(c, s->body);
+  }
+}
+
+void fuse_cut_lanes(CellKernel *k, const CellTarget *target) {
+  if (!target->cut_lanes) return;
+  Cut *c = cell_malloc(sizeof *c);
+  *c = (Cut){.k = k, .target = target};
+  walk(c, k->body);
+  for (int i = 0; i < c->slot_count; i++) {
+    CellScratch *s = &k->scratch[c->slots[i]];
+    s->offset = k->scratch_bytes;
+    k->scratch_bytes += (s->count * 4 + 63) / 64 * 64;
+  }
+  free(c);
+}
