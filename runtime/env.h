@@ -19,6 +19,8 @@
 #ifndef CELL_ENV_H
 #define CELL_ENV_H
 
+#include "runtime/scene.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -92,6 +94,11 @@ struct CellEnvKind {
 
   /* Writes the current observation: cell_env_words(kind) words, or `count` floats. */
   void (*observe)(const CellEnvKind *kind, const void *state, void *observation);
+
+  /* Describes what the environment looks like now: clears `scene` and fills it (scene.h), the one
+   * function that may allocate. False when there is nothing to see. NULL where there are no solids;
+   * environments of bits are drawn from their observation. */
+  bool (*scene)(const CellEnvKind *kind, const void *state, CellScene *scene);
 };
 
 /* Number of 32-bit words that an observation takes in its own representation. */
