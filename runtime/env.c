@@ -2,6 +2,7 @@
 #include "runtime/env.h"
 
 #include "ir/support.h"
+#include "runtime/classic.h"
 #include "runtime/minatar.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ typedef struct {
 } Group;
 
 static const Group groups[] = {
+    {cell_classic_kinds, CELL_CLASSIC_TASKS},
     {cell_minatar_kinds, CELL_MINATAR_GAMES},
 };
 enum { GROUPS = sizeof groups / sizeof *groups };

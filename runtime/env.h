@@ -77,6 +77,7 @@ struct CellEnvKind {
   const CellEnvSetting *settings;
   int setting_count;
   size_t state_bytes;
+  int time_limit;   /* steps after which an episode is truncated; 0: there is no such limit */
   const void *data; /* the kind's own constant data */
 
   /* Makes a valid environment of a block with any content. `settings` has setting_count numbers

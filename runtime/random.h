@@ -16,7 +16,8 @@ typedef enum {
   CELL_STREAM_ENV,         /* environment seeds: step = environment */
   CELL_STREAM_EVAL_ENV,    /* environment seeds of an evaluation: step = episode */
   CELL_STREAM_EVAL,        /* its exploration: step = episode, index = step of the episode */
-  CELL_STREAM_SYNTHETIC    /* stand-in data of `bench` and tests */
+  CELL_STREAM_SYNTHETIC,   /* stand-in data of `bench` and tests */
+  CELL_STREAM_CLASSIC      /* start states of classic control: step = episode */
 } CellStream;
 
 /* The bijection itself: out = 10 rounds of `counter` under `key`. */

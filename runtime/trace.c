@@ -71,11 +71,15 @@ static void run_end(Run *run) {
   free(run->last);
 }
 
+static uint64_t next_number(uint64_t *generator) {
+  *generator = UINT64_C(6364136223846793005) * *generator + UINT64_C(1442695040888963407);
+  return *generator >> 33;
+}
+
 static int next_action(Run *run) {
   const CellTrace *trace = run->trace;
   if (trace->actions) return trace->actions[run->step];
-  run->generator = UINT64_C(6364136223846793005) * run->generator + UINT64_C(1442695040888963407);
-  uint64_t number = run->generator >> 33;
+  uint64_t number = next_number(&run->generator);
   if (!trace->minimal) return (int)(number % CELL_MINATAR_ACTIONS);
   return cell_minatar_minimal_set(trace->kind)[number % (uint64_t)trace->kind->actions.count];
 }
@@ -202,12 +206,64 @@ bool cell_trace_print_digest(const CellTrace *trace, FILE *out) {
                  sum.digest) >= 0;
 }
 
+/* ---- a table ---- */
+
+static bool print_table_head(const CellEnvKind *kind, FILE *out) {
+  const CellEnvObservation *o = &kind->observation;
+  fprintf(out, "step,action,reward,terminated,truncated");
+  for (int i = 0; i < o->count; i++) {
+    if (o->channels && o->rank == 1) {
+      fprintf(out, ",%s", o->channels[i]);
+    } else {
+      fprintf(out, ",o%d", i);
+    }
+  }
+  return fputc('\n', out) != EOF;
+}
+
+static bool print_values(const CellEnvKind *kind, const void *state, float *values, FILE *out) {
+  cell_env_observe_floats(kind, state, values);
+  for (int i = 0; i < kind->observation.count; i++) fprintf(out, ",%.17g", (double)values[i]);
+  return fputc('\n', out) != EOF;
+}
+
+bool cell_trace_print_table(const CellTrace *trace, FILE *out) {
+  const CellEnvKind *kind = trace->kind;
+  CELL_ASSERT(kind->actions.count > 0);
+  void *state = cell_malloc(kind->state_bytes);
+  float *values = cell_malloc((size_t)kind->observation.count * sizeof *values);
+  uint64_t generator = trace->seed;
+  cell_env_start(kind, state, trace->settings, trace->seed);
+  bool start = true, fine = print_table_head(kind, out);
+  for (int64_t i = 0; fine && i <= trace->steps; i++) {
+    if (start) {
+      fprintf(out, "%" PRId64 ",,,,", i);
+      fine = print_values(kind, state, values, out);
+    }
+    if (!fine || i == trace->steps) break;
+    int action = trace->actions ? trace->actions[i]
+                                : (int)(next_number(&generator) % (uint64_t)kind->actions.count);
+    CellEnvStep step = cell_env_act(kind, state, action);
+    fprintf(out, "%" PRId64 ",%d,%.17g,%d,%d", i + 1, action, step.reward, step.terminated,
+            step.truncated);
+    fine = print_values(kind, state, values, out);
+    start = step.terminated || step.truncated;
+    if (start) kind->reset(kind, state);
+  }
+  int reason = errno;
+  free(values);
+  free(state);
+  errno = reason;
+  return fine && !ferror(out);
+}
+
 /* ---- recorded actions ---- */
 
 typedef struct {
   FILE *file;
   const char *path;
   int64_t line;
+  int most; // how many actions there are, at most 10
   CellDiag *diag;
 } Reader;
 
@@ -227,11 +283,11 @@ static bool read_line(Reader *reader, int first, int *action) {
   }
   int second = getc(reader->file);
   if (second == '\r') second = getc(reader->file);
-  if (first < '0' || first >= '0' + CELL_MINATAR_ACTIONS ||
+  if (first < '0' || first >= '0' + reader->most ||
       (second != ',' && second != '\n' && second != EOF)) {
     cell_error(reader->diag, NULL, CELL_NOWHERE,
                "%s:%" PRId64 ": expected an action from 0 to %d at the start of the line",
-               reader->path, reader->line, CELL_MINATAR_ACTIONS - 1);
+               reader->path, reader->line, reader->most - 1);
     return false;
   }
   *action = first - '0';
@@ -239,11 +295,12 @@ static bool read_line(Reader *reader, int first, int *action) {
   return true;
 }
 
-bool cell_trace_read_actions(const char *path, uint8_t **actions, int64_t *count, CellDiag *diag) {
+bool cell_trace_read_actions(const char *path, int most, uint8_t **actions, int64_t *count,
+                             CellDiag *diag) {
   *actions = NULL;
   *count = 0;
   int64_t capacity = 0;
-  Reader reader = {.path = path, .line = 1, .diag = diag, .file = fopen(path, "rb")};
+  Reader reader = {.path = path, .line = 1, .most = most, .diag = diag, .file = fopen(path, "rb")};
   if (!reader.file) {
     cell_error(diag, NULL, CELL_NOWHERE, "cannot open \"%s\": %s", path, strerror(errno));
     return false;

@@ -1,4 +1,5 @@
-/* trace.h - an environment's trajectory in the format of the recorded data, for exact comparison.
+/* trace.h - an environment's trajectory, for exact comparison: of MinAtar in the format of the
+ * recorded data, of others as a table.
  *
  * A trace of MinAtar: comment lines, then `action,reward,terminal,hash,executed[,reset_hash]` for
  * each step and the whole observation (`O,step,hex`) after the first reset and every 500 steps.
@@ -21,7 +22,7 @@ typedef struct {
   const double *settings; /* as in CellEnvKind.init */
   bool minimal;           /* the generated actions come from the minimal set, else from the full */
   int64_t steps;
-  const uint8_t *actions; /* `steps` full action indices, or NULL: from the generator */
+  const uint8_t *actions; /* `steps` action indices, of MinAtar full ones; NULL: the generator's */
 } CellTrace;
 
 typedef struct {
@@ -30,8 +31,14 @@ typedef struct {
   uint64_t digest;
 } CellTraceSum;
 
-/* Prints the trace. False when writing failed; errno then says why. */
+/* Prints the trace of a game of MinAtar. False when writing failed; errno then says why. */
 bool cell_trace_print(const CellTrace *trace, FILE *out);
+
+/* Prints a table, for any environment with a list of actions; settings, `minimal` and so on as above.
+ * Columns: step,action,reward,terminated,truncated and the observation, by the names of its channels
+ * where it has one row of them. Numbers read back exactly. The row of an episode's start has no
+ * action, reward and end, and the step of the row before. False when writing failed. */
+bool cell_trace_print_table(const CellTrace *trace, FILE *out);
 
 /* Runs the trace for its sums and digest. */
 CellTraceSum cell_trace_sum(const CellTrace *trace);
@@ -39,8 +46,9 @@ CellTraceSum cell_trace_sum(const CellTrace *trace);
 /* Prints the digest's line: game,seed,sticky,ramping,action_set,steps,episodes,reward,digest. */
 bool cell_trace_print_digest(const CellTrace *trace, FILE *out);
 
-/* Reads the actions of a recorded trace: the first column of its steps' lines. On success *actions
- * (free with free()) holds *count full action indices, at least one; else one error is added. */
-bool cell_trace_read_actions(const char *path, uint8_t **actions, int64_t *count, CellDiag *diag);
+/* Reads the actions of a recorded trace: the first column of its steps' lines, each below `most`. On
+ * success *actions (free with free()) holds *count indices, at least one; else one error is added. */
+bool cell_trace_read_actions(const char *path, int most, uint8_t **actions, int64_t *count,
+                             CellDiag *diag);
 
 #endif

@@ -33,10 +33,11 @@ static json_t *describe(const CellEnvKind *kind) {
                 "density", o->density, "channels", names(o->channels, o->shape[o->rank - 1]));
   bool discrete = kind->actions.count > 0;
   int actions = discrete ? kind->actions.count : kind->actions.dimension;
-  return json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:o}", "name", kind->name, "summary",
-                   kind->summary, "observation", observation, "actions", "kind",
-                   discrete ? "discrete" : "continuous", "count", actions, "names",
-                   names(kind->actions.names, actions), "settings", settings);
+  return json_pack(
+      "{s:s, s:s, s:o?, s:o, s:{s:s, s:i, s:o}, s:o}", "name", kind->name, "summary", kind->summary,
+      "time_limit", kind->time_limit > 0 ? json_integer(kind->time_limit) : json_null(),
+      "observation", observation, "actions", "kind", discrete ? "discrete" : "continuous", "count",
+      actions, "names", names(kind->actions.names, actions), "settings", settings);
 }
 
 static void list_json(void) {
@@ -50,7 +51,8 @@ static void list_json(void) {
 }
 
 static void list_text(void) {
-  printf("%-24s %-16s %-16s %s\n", "environment", "observation", "actions", "what to do");
+  printf("%-24s %-16s %-16s %-12s %s\n", "environment", "observation", "actions", "time limit",
+         "what to do");
   for (int i = 0; i < cell_env_count(); i++) {
     const CellEnvKind *kind = cell_env_at(i);
     char observation[64] = "";
@@ -68,7 +70,9 @@ static void list_text(void) {
     } else {
       snprintf(actions, sizeof actions, "%d continuous", kind->actions.dimension);
     }
-    printf("%-24s %-16s %-16s %s\n", kind->name, observation, actions, kind->summary);
+    char limit[16] = "-";
+    if (kind->time_limit > 0) snprintf(limit, sizeof limit, "%d", kind->time_limit);
+    printf("%-24s %-16s %-16s %-12s %s\n", kind->name, observation, actions, limit, kind->summary);
   }
 }
 
@@ -97,7 +101,9 @@ static bool parse_probability(const char *text, double *value) {
 
 // output that does not arrive is main()'s to report
 static int print_trace(CellCli *cli, const CellTrace *trace, bool digest) {
-  if (digest) {
+  if (!cell_minatar_is(trace->kind)) {
+    cell_trace_print_table(trace, stdout);
+  } else if (digest) {
     cell_trace_print_digest(trace, stdout);
   } else {
     cell_trace_print(trace, stdout);
@@ -110,7 +116,8 @@ static int trace_file(CellCli *cli, CellTrace *trace, const Options *options) {
   CellDiag *diag = cell_diag_create();
   uint8_t *actions;
   int64_t count;
-  bool fine = cell_trace_read_actions(options->actions, &actions, &count, diag);
+  int most = cell_minatar_is(trace->kind) ? CELL_MINATAR_ACTIONS : trace->kind->actions.count;
+  bool fine = cell_trace_read_actions(options->actions, most, &actions, &count, diag);
   int code = cell_cli_report(cli, diag);
   cell_diag_destroy(diag);
   if (!fine) return cell_cli_end(cli, code);
@@ -136,14 +143,17 @@ static int trace(CellCli *cli, const char *name, const Options *options) {
   if (!kind) {
     return cell_cli_usage(cli, "there is no environment `%s`; `cellc env ls` lists all", name);
   }
-  if (!cell_minatar_is(kind)) {
-    return cell_cli_usage(cli, "`%s` has no format of traces", kind->name);
+  bool of_minatar = cell_minatar_is(kind);
+  if (!of_minatar &&
+      (options->sticky || options->no_ramping || options->action_set || options->digest)) {
+    return cell_cli_usage(
+        cli, "`%s` is no game of MinAtar: it takes only --seed, --steps, --actions", kind->name);
   }
 
   uint64_t seed = 0, steps = 5000;
-  double settings[CELL_MINATAR_SETTINGS] = {[CELL_MINATAR_STICKY] =
-                                                kind->settings[CELL_MINATAR_STICKY].initial,
-                                            [CELL_MINATAR_RAMPING] = !options->no_ramping};
+  double settings[CELL_MINATAR_SETTINGS] = {
+      [CELL_MINATAR_STICKY] = of_minatar ? kind->settings[CELL_MINATAR_STICKY].initial : 0,
+      [CELL_MINATAR_RAMPING] = !options->no_ramping};
   if (options->seed && !parse_number(options->seed, UINT32_MAX, &seed)) {
     return cell_cli_usage(cli, "`--seed %s` wants a whole number from 0 to %lu", options->seed,
                           (unsigned long)UINT32_MAX);
@@ -161,7 +171,7 @@ static int trace(CellCli *cli, const char *name, const Options *options) {
 
   CellTrace trace = {.kind = kind,
                      .seed = (uint32_t)seed,
-                     .settings = settings,
+                     .settings = of_minatar ? settings : NULL,
                      .minimal = minimal,
                      .steps = (int64_t)steps};
   bool recorded = options->actions && strcmp(options->actions, "lcg") != 0;
@@ -200,8 +210,9 @@ int cell_cmd_env(int argc, const char **argv) {
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "ls | trace ENV",
-      .about = "Lists the environments, or prints the trajectory of one in the format of recorded "
-               "data.",
+      .about =
+          "Lists the environments, or prints the trajectory of one: of MinAtar in the format of "
+          "recorded data, of others as a table.",
       .options = table,
       .common = CELL_WITH_JSON,
       .least = 1,

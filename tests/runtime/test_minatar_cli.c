@@ -72,13 +72,16 @@ static void traces(void **unused) {
 static void list(void **unused) {
   (void)unused;
   expect("ls", 0, "minatar/space_invaders   10x10x6:bits");
+  expect("ls", 0, "classic/cartpole         4                2                500          keep");
+  expect("trace classic/mountain-car -n 1", 0,
+         "step,action,reward,terminated,truncated,position,velocity\n0,,,,,-0.");
   CellText text = {0};
   assert_int_equal(run("ls --json", &text), 0);
   json_t *document = json_loads(text.data, 0, NULL);
   assert_non_null(document);
   const json_t *environments = json_object_get(document, "environments");
   assert_int_equal(json_array_size(environments), cell_env_count());
-  const json_t *second = json_array_get(environments, 1);
+  const json_t *second = json_array_get(environments, 4);
   assert_string_equal(json_string_value(json_object_get(second, "name")), "minatar/breakout");
   const json_t *actions = json_object_get(second, "actions");
   assert_int_equal(json_integer_value(json_object_get(actions, "count")), 3);
@@ -112,6 +115,8 @@ static void bad_usage(void **unused) {
       {"trace minatar/breakout --action-set half", "`--action-set half` wants full or minimal\n"},
       {"trace minatar/breakout --action-set full --actions x", "is for generated actions"},
       {"trace minatar/breakout --sed 1", "did you mean `--seed`?\n"},
+      {"trace classic/cartpole --sticky 0", "it takes only --seed, --steps, --actions\n"},
+      {"trace classic/cartpole --digest", "`classic/cartpole` is no game of MinAtar"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect(cases[i][0], 2, cases[i][1]);
 }

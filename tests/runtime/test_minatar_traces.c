@@ -41,7 +41,8 @@ static void deep(const char *game) {
   CellDiag *diag = cell_diag_create();
   uint8_t *actions;
   int64_t count;
-  if (!cell_trace_read_actions(path, &actions, &count, diag)) fail_msg("cannot read %s", path);
+  if (!cell_trace_read_actions(path, CELL_MINATAR_ACTIONS, &actions, &count, diag))
+    fail_msg("cannot read %s", path);
   compare(&(CellTrace){.kind = find_game(game), .seed = 77, .steps = count, .actions = actions},
           name);
   free(actions);
