@@ -1,6 +1,7 @@
 /* runtime.h - the runtime layer: environments, replay, training, runs. All of it in one include.
  *
- *   env.h         environments as blocks of plain data (minatar.h: the five games)
+ *   env.h         environments as blocks of plain data (minatar.h: five games; classic.h: three
+ *                 tasks of classic control; scene.h: what an environment looks like)
  *   random.h      draws as functions of (seed, stream, step, index)
  *   init.h        initial values of parameters
  *   network.h     a .cell file compiled for an environment's shapes
@@ -9,6 +10,8 @@
  *   trainer.h     the loop: act, step, remember, learn
  *   training.h    one run from start to end: saves, metrics, progress, stopping
  *   run_folder.h  what a run leaves behind, and reading it again
+ *   policy.h      the policy that a run saved last
+ *   play.h        a frozen policy that plays, step by step
  *   evaluate.h    how good a frozen policy is
  *   plot.h        curves by gnuplot
  *   bench.h       how long programs take
@@ -35,6 +38,7 @@
 
 #include "runtime/agent.h"
 #include "runtime/bench.h"
+#include "runtime/classic.h"
 #include "runtime/env.h"
 #include "runtime/evaluate.h"
 #include "runtime/files.h"
@@ -42,7 +46,9 @@
 #include "runtime/json.h"
 #include "runtime/minatar.h"
 #include "runtime/network.h"
+#include "runtime/play.h"
 #include "runtime/plot.h"
+#include "runtime/policy.h"
 #include "runtime/progress.h"
 #include "runtime/random.h"
 #include "runtime/replay.h"

@@ -1,18 +1,13 @@
 /* cmd_eval.c - `cellc eval`: what a trained policy is worth when nothing moves any more. */
 #include "runtime/cli/network_args.h"
 #include "runtime/evaluate.h"
-#include "runtime/files.h"
 #include "runtime/json.h"
-#include "runtime/run_folder.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "runtime/policy.h"
 
 typedef struct {
   int64_t seed, episodes, max_steps;
   double epsilon;
   int per_cell;
-  CellNetworkOptions network;
 } Options;
 
 enum { MOST_AT_ONCE = 16 };
@@ -37,27 +32,22 @@ static void print_row(const char *who, const CellEvaluationResult *r) {
 }
 
 /* the policy first, then, if asked, each cell by its own values */
-static bool evaluate_all(const CellCli *cli, const Options *o, const CellRun *run,
-                         CellNetwork *network, const CellEnvKind *env, CellDiag *diag) {
+static bool evaluate_all(const CellCli *cli, const Options *o, const CellPolicy *policy,
+                         CellDiag *diag) {
   json_t *results = json_array();
   if (!cli->json) {
     printf("%-12s %9s %9s %9s %9s %9s %9s   %lld episodes, epsilon %g\n", "who decides", "mean",
            "deviation", "median", "worst", "best", "length", (long long)o->episodes, o->epsilon);
   }
   bool ok = true;
-  for (int cell = -1; ok && cell < (o->per_cell ? network->agent.cell_count : 0); cell++) {
-    const char *who = cell < 0 ? "policy" : network->agent.cells[cell];
-    CellEvaluation evaluation = {.agent = &network->agent,
-                                 .env = env,
-                                 .seed = (uint64_t)o->seed,
-                                 .episodes = (int)o->episodes,
-                                 .epsilon = o->epsilon,
-                                 .max_steps = o->max_steps,
-                                 .cell = cell,
-                                 .advance_on_random =
-                                     cell_spec_train(network->spec)->advance_on_random};
+  const CellAgent *agent = &policy->network->agent;
+  for (int cell = -1; ok && cell < (o->per_cell ? agent->cell_count : 0); cell++) {
+    const char *who = cell < 0 ? "policy" : agent->cells[cell];
+    CellPlayOptions play = cell_policy_play(policy);
+    play.seed = (uint64_t)o->seed, play.epsilon = o->epsilon;
+    play.max_steps = o->max_steps, play.cell = cell;
     CellEvaluationResult result;
-    ok = cell_evaluate_policy(&evaluation, &result, diag);
+    ok = cell_evaluate_policy(&play, (int)o->episodes, &result, diag);
     if (!ok) break;
     if (cli->json) {
       json_array_append_new(results, to_json(who, &result));
@@ -69,34 +59,12 @@ static bool evaluate_all(const CellCli *cli, const Options *o, const CellRun *ru
   }
   if (ok && cli->json) {
     cell_json_print(json_pack("{s:s, s:s, s:s, s:I, s:f, s:I, s:O}", "schema", "cellc.evaluation.1",
-                              "run", run->path, "env", run->env, "seed", (json_int_t)o->seed,
-                              "epsilon", o->epsilon, "max_steps", (json_int_t)o->max_steps,
-                              "results", results),
+                              "run", policy->run.path, "env", policy->run.env, "seed",
+                              (json_int_t)o->seed, "epsilon", o->epsilon, "max_steps",
+                              (json_int_t)o->max_steps, "results", results),
                     stdout);
   }
   json_decref(results);
-  return ok;
-}
-
-static bool evaluate(const CellCli *cli, Options *o, CellRun *run, CellDiag *diag) {
-  const CellEnvKind *env = cell_env_find(run->env, NULL);
-  if (!env) {
-    cell_error(diag, NULL, CELL_NOWHERE, "there is no environment `%s`", run->env);
-    return false;
-  }
-  CellNetworkOptions *n = &o->network;
-  n->name = cell_run_file(run, "spec.cell");
-  n->text = cell_read_file(n->name, CELL_SOURCE_LIMIT, &n->length, diag);
-  if (!n->text) return false;
-  n->spec.variant = run->variant, n->spec.sets = run->sets, n->spec.set_count = run->set_count;
-  n->shapes = cell_env_shapes(env);
-  n->envs = o->episodes < MOST_AT_ONCE ? (int32_t)o->episodes : MOST_AT_ONCE;
-  n->cell_values = o->per_cell;
-  CellNetwork *network = cell_network_open(n, diag);
-  bool ok = network && cell_network_load(network, cell_run_file(run, "params.safetensors"), diag) &&
-            evaluate_all(cli, o, run, network, env, diag);
-  cell_network_close(network);
-  free((void *)(uintptr_t)n->text);
   return ok;
 }
 
@@ -142,12 +110,19 @@ int cell_cmd_eval(int argc, const char **argv) {
   if (!(o.epsilon >= 0 && o.epsilon <= 1)) {
     return cell_cli_usage(&cli, "`--epsilon %g` is not between 0 and 1", o.epsilon);
   }
-  code = cell_cli_backend(&cli, backend, threads, &o.network);
+  CellNetworkOptions network = {0};
+  code = cell_cli_backend(&cli, backend, threads, &network);
   if (code >= 0) return code;
+  CellPolicyOptions options = {.envs =
+                                   o.episodes < MOST_AT_ONCE ? (int32_t)o.episodes : MOST_AT_ONCE,
+                               .cell_values = o.per_cell,
+                               .backend = network.backend,
+                               .engine = network.engine};
   CellDiag *diag = cell_diag_create();
-  CellRun run;
-  bool ok = cell_run_open(cli.words[0], &run, diag) && evaluate(&cli, &o, &run, diag);
-  cell_run_close(&run);
+  CellPolicy policy;
+  bool ok = cell_policy_open(cli.words[0], &options, &policy, diag) &&
+            evaluate_all(&cli, &o, &policy, diag);
+  cell_policy_close(&policy);
   code = cell_cli_report(&cli, diag);
   cell_diag_destroy(diag);
   return cell_cli_end(&cli, ok ? CELL_EXIT_OK : code ? code : CELL_EXIT_FAILED);

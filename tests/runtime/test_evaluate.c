@@ -55,15 +55,14 @@ static CellEvaluationResult evaluate(int envs, uint64_t seed, double epsilon, in
                          .cell_count = 2}};
   stub.agent.context = &stub;
   CellDiag *diag = cell_diag_create();
-  CellEvaluation evaluation = {.agent = &stub.agent,
-                               .env = cell_env_find("minatar/breakout", NULL),
-                               .seed = seed,
-                               .episodes = 20,
-                               .epsilon = epsilon,
-                               .max_steps = max_steps,
-                               .cell = cell};
+  CellPlayOptions options = {.agent = &stub.agent,
+                             .env = cell_env_find("minatar/breakout", NULL),
+                             .seed = seed,
+                             .epsilon = epsilon,
+                             .max_steps = max_steps,
+                             .cell = cell};
   CellEvaluationResult result;
-  assert_true(cell_evaluate_policy(&evaluation, &result, diag));
+  assert_true(cell_evaluate_policy(&options, 20, &result, diag));
   cell_diag_destroy(diag);
   return result;
 }
@@ -111,11 +110,36 @@ static void test_cutting(void **state) {
   cell_evaluation_free(&r);
 }
 
+// random play needs no agent, and is the play of an agent that always explores
+static void test_without_an_agent(void **state) {
+  (void)state;
+  CellEvaluationResult random = evaluate(3, 4, 1, -1, 0), alone;
+  CellDiag *diag = cell_diag_create();
+  CellPlayOptions options = {.env = cell_env_find("minatar/breakout", NULL), .seed = 4, .cell = -1};
+  assert_true(cell_evaluate_policy(&options, 20, &alone, diag));
+  assert_true(same(&random, &alone));
+  CellPlay *play = cell_play_create(&options, diag);
+  double values[ACTIONS];
+  cell_play_begin(play, 0, 3);
+  assert_false(cell_play_values(play, 0, values));
+  while (!play->players[0].ended) {
+    assert_true(cell_play_choose(play, diag));
+    cell_play_step(play, 0);
+  }
+  assert_true(play->players[0].length == alone.lengths[3]);
+  assert_true(play->players[0].total == alone.returns[3]);
+  cell_play_destroy(play);
+  cell_evaluation_free(&random);
+  cell_evaluation_free(&alone);
+  cell_diag_destroy(diag);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_the_number_at_once_does_not_matter),
       cmocka_unit_test(test_who_decides),
       cmocka_unit_test(test_cutting),
+      cmocka_unit_test(test_without_an_agent),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

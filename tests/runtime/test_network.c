@@ -137,11 +137,11 @@ static void test_saving_and_loading(void **state) {
   }
   free(x);
   free(y);
-  CellEvaluation evaluation = {.agent = &b.network->agent, .env = b.env, .episodes = 8, .cell = -1};
+  CellPlayOptions options = {.agent = &b.network->agent, .env = b.env, .cell = -1};
   CellEvaluationResult policy, cell;
-  assert_true(cell_evaluate_policy(&evaluation, &policy, b.diag));
-  evaluation.cell = 2;
-  assert_true(cell_evaluate_policy(&evaluation, &cell, b.diag));
+  assert_true(cell_evaluate_policy(&options, 8, &policy, b.diag));
+  options.cell = 2;
+  assert_true(cell_evaluate_policy(&options, 8, &cell, b.diag));
   assert_string_equal(b.network->agent.cells[2], "l3");
   cell_evaluation_free(&policy);
   cell_evaluation_free(&cell);
