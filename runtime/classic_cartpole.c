@@ -40,20 +40,29 @@ static void observe(const double *x, float *values) {
   values[2] = (float)x[ANGLE], values[3] = (float)x[TURN];
 }
 
-static void scene(const double *x, CellScene *scene) {
-  scene->width = 2 * most_x + 0.6;
-  scene->centre[2] = 0.45;
+static void colour(CellSceneGeom *geom, float red, float green, float blue) {
+  geom->rgba[0] = red, geom->rgba[1] = green, geom->rgba[2] = blue;
+}
 
-  CellSceneGeom *track = cell_scene_add(scene, CELL_GEOM_BOX);
-  *track = (CellSceneGeom){.kind = CELL_GEOM_BOX,
-                           .position = {0, 0.2, -0.15},
-                           .rotation = {1, 0, 0, 0, 1, 0, 0, 0, 1},
-                           .size = {most_x, 0.05, 0.012},
-                           .rgba = {0.45F, 0.49F, 0.55F, 1}};
+static void scene(const double *x, CellScene *scene) {
+  const double bottom = -0.14;
+  scene->width = 2 * most_x + 0.8;
+  scene->centre[2] = 0.55;
+
+  CellSceneGeom *ground = cell_scene_add(scene, CELL_GEOM_PLANE);
+  ground->position[2] = bottom;
+  colour(ground, 0.72F, 0.77F, 0.82F);
+  // how far the cart may go
+  for (int side = -1; side <= 1; side += 2) {
+    CellSceneGeom *post = cell_scene_add(scene, CELL_GEOM_BOX);
+    post->position[0] = side * most_x, post->position[1] = 0.2, post->position[2] = bottom + 0.1;
+    post->size[0] = 0.025, post->size[1] = 0.02, post->size[2] = 0.1;
+    colour(post, 0.85F, 0.30F, 0.28F);
+  }
   CellSceneGeom *cart = cell_scene_add(scene, CELL_GEOM_BOX);
   cart->position[0] = x[X];
-  cart->size[0] = 0.25, cart->size[1] = 0.1, cart->size[2] = 0.14;
-  cart->rgba[0] = 0.20F, cart->rgba[1] = 0.36F, cart->rgba[2] = 0.58F;
+  cart->size[0] = 0.25, cart->size[1] = 0.1, cart->size[2] = -bottom;
+  colour(cart, 0.20F, 0.36F, 0.58F);
 
   // from the axle to one metre above it; the capsule's own axis is z
   double cosine = cos(x[ANGLE]), sine = sin(x[ANGLE]);
@@ -65,8 +74,8 @@ static void scene(const double *x, CellScene *scene) {
                           .rgba = {0.90F, 0.62F, 0.25F, 1}};
   CellSceneGeom *axle = cell_scene_add(scene, CELL_GEOM_SPHERE);
   axle->position[0] = x[X], axle->position[1] = -0.2;
-  axle->size[0] = 0.035;
-  axle->rgba[0] = axle->rgba[1] = axle->rgba[2] = 0.95F;
+  axle->size[0] = 0.03;
+  colour(axle, 0.95F, 0.95F, 0.95F);
 }
 
 const CellClassicTask cell_cartpole = {start, step, observe, scene};
