@@ -214,7 +214,7 @@ static void paint_ground(cairo_t *c, const View *v, const CellSceneGeom *g, cons
   cairo_rectangle(c, along - far, 0, 2 * far, far);
   cairo_fill(c);
   double tile = round_length(scene->width / 6) * v->scale, depth = 0.12 * picture->height;
-  set_colour(c, g->rgba, 0.9);
+  set_colour(c, g->rgba, 0.94);
   for (int64_t i = (int64_t)floor((along - far / 2) / (2 * tile));
        2 * (double)i * tile < along + far / 2; i++) {
     cairo_rectangle(c, 2 * (double)i * tile, 0, tile, depth);
