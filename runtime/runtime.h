@@ -14,6 +14,7 @@
  *   play.h        a frozen policy that plays, step by step
  *   evaluate.h    how good a frozen policy is
  *   plot.h        curves by gnuplot
+ *   draw.h        what an environment looks like (picture.h: pixels, PNG, text; gif.h: animations)
  *   bench.h       how long programs take
  *   files.h, json.h, safetensors.h   whole files, lines of JSON, named tensors
  *
@@ -39,9 +40,11 @@
 #include "runtime/agent.h"
 #include "runtime/bench.h"
 #include "runtime/classic.h"
+#include "runtime/draw.h"
 #include "runtime/env.h"
 #include "runtime/evaluate.h"
 #include "runtime/files.h"
+#include "runtime/gif.h"
 #include "runtime/init.h"
 #include "runtime/json.h"
 #include "runtime/minatar.h"

@@ -8,14 +8,14 @@
  *   ...
  *   cell_scene_free(&scene);
  *
- * The world's z axis points up. Lengths are in metres. */
+ * The world's z axis points up, lengths are in metres. Seen along y, x points to the right, z up, and
+ * what has the smaller y is nearer; from above x points to the right, y up, and the larger z is
+ * nearer. */
 #ifndef CELL_SCENE_H
 #define CELL_SCENE_H
 
 #include <stdbool.h>
 
-/* A plane is the ground: through `position`, with its normal along local z; without size. A
- * capsule's and a cylinder's axis is local z. */
 typedef enum {
   CELL_GEOM_PLANE,
   CELL_GEOM_SPHERE,
@@ -32,8 +32,10 @@ typedef struct {
   float rgba[4];
 } CellSceneGeom;
 
-/* `size`: sphere: radius; capsule and cylinder: radius, half the length (without the capsule's
- * caps); ellipsoid: three radii; box: three half edges. */
+/* A capsule's and a cylinder's axis is local z. `size`: sphere: radius; capsule and cylinder: radius,
+ * half the length (without the capsule's caps); ellipsoid: three radii; box: three half edges. A plane
+ * is the ground, through `position`, its normal local z; endless, but where it is seen from above and
+ * its first two sizes are not 0. */
 
 typedef struct {
   CellSceneGeom *geoms;
