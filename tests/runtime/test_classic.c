@@ -70,7 +70,7 @@ static void check_file(const char *task, int variables, int rows_wanted) {
   assert_non_null(file);
   int rows = 0, columns = 2 * variables + 3 + kind->observation.count;
   for (; fgets(line, sizeof line, file); rows++) {
-    double row[32];
+    double row[32] = {0};
     int count = 0;
     for (char *text = strtok(line, ","); text && count < 32; text = strtok(NULL, ",")) {
       row[count++] = strtod(text, NULL);

@@ -43,8 +43,8 @@ static bool inside(const CellSceneGeom *g, const double p[3]) {
 
 // whether the line of sight through (right, up) meets the solid, by steps along it
 static bool meets(const CellSceneGeom *g, char axis, double right, double up) {
-  for (double depth = -1.5; depth <= 1.5; depth += 0.02) {
-    double world[3] = {right, depth, up}, local[3];
+  for (int step = -75; step <= 75; step++) {
+    double depth = 0.02 * step, world[3] = {right, depth, up}, local[3];
     if (axis == 'z') world[1] = up, world[2] = depth;
     for (int i = 0; i < 3; i++) {
       local[i] = 0;
