@@ -283,6 +283,7 @@ int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const cha
   build_tables(&tables, &raw, command);
   *cli = (CellCli){.verb = argv[0], .arena = cell_arena_create()};
   cli->context = poptGetContext("cellc", argc, argv, tables.all, 0);
+  cli->unclaimed = command->options;
 
   int error = poptGetNextOpt(cli->context);
   // popt hands back the value of options that have one in their table
@@ -335,14 +336,28 @@ int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const cha
     return cell_cli_usage(cli, "something is missing: cellc %s %s", cli->verb, command->usage);
   if (command->most >= 0 && cli->word_count > command->most)
     return cell_cli_usage(cli, "`%s` is one word too many", cli->words[command->most]);
+  cli->unclaimed = NULL;
   return -1;
 }
 
+/* the strings of a command that will not see them */
+static void free_strings(const struct poptOption *table) {
+  for (const struct poptOption *o = table; !is_end(o); o++) {
+    unsigned kind = o->argInfo & POPT_ARG_MASK;
+    if (kind == POPT_ARG_INCLUDE_TABLE) free_strings(o->arg);
+    if (kind != POPT_ARG_STRING) continue;
+    free(*(char **)o->arg);
+    *(char **)o->arg = NULL;
+  }
+}
+
 int cell_cli_end(CellCli *cli, int code) {
+  if (cli->unclaimed) free_strings(cli->unclaimed);
   if (cli->context) poptFreeContext(cli->context);
   cell_arena_destroy(cli->arena);
   cli->context = NULL;
   cli->arena = NULL;
+  cli->unclaimed = NULL;
   return code;
 }
 

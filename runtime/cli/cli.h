@@ -18,7 +18,8 @@
  *     return cell_cli_end(&cli, CELL_EXIT_OK);
  *   }
  *
- * A POPT_ARG_STRING of a command's own table is a heap string that the command frees.
+ * A POPT_ARG_STRING of a command's own table is a heap string, NULL at first, that the command frees
+ * once cell_cli_begin has let it go on.
  *
  * Data goes to stdout, everything else to stderr. main() finds out whether stdout could be written;
  * a command only looks if it would otherwise go on for long (cell_cli_stdout_failed). */
@@ -72,6 +73,7 @@ typedef struct {
   const char *env, *obs, *actions; /* NULL where not given */
   CellArena *arena;
   poptContext context;
+  const struct poptOption *unclaimed; /* the command's own, until it goes on */
 } CellCli;
 
 /* Parses argv (argv[0] is the verb). Returns -1 to go on, otherwise the code to end with: 0 after

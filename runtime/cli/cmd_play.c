@@ -345,6 +345,7 @@ int cell_cmd_play(int argc, const char **argv) {
   CellCli cli;
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
+  cell_watch_claim(&cli, &words);
   if (s.fps != 0 && !(s.fps >= 0.1 && s.fps <= 1000)) {
     return cell_cli_usage(&cli, "`--fps %g` is not between 0.1 and 1000", s.fps);
   }

@@ -187,6 +187,7 @@ int cell_cmd_render(int argc, const char **argv) {
   CellCli cli;
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
+  cell_watch_claim(&cli, &words);
   o.path = cell_cli_string(&cli, output), size = cell_cli_string(&cli, size);
   step = cell_cli_string(&cli, step), every = cell_cli_string(&cli, every);
   if (!o.path) return cell_cli_usage(&cli, "where to? `-o FILE.gif` or `-o FILE.png`");

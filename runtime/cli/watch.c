@@ -92,10 +92,14 @@ static bool open_watch(CellCli *cli, const char *env, const CellPolicyOptions *p
   return watch->play != NULL;
 }
 
-int cell_watch_open(CellCli *cli, CellWatchWords *words, int64_t max_steps, CellWatch *watch) {
+void cell_watch_claim(CellCli *cli, CellWatchWords *words) {
   const char **all[] = {&words->env,       &words->seed,    &words->epsilon, &words->episodes,
                         &words->max_steps, &words->threads, &words->backend};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = cell_cli_string(cli, *all[i]);
+}
+
+int cell_watch_open(CellCli *cli, const CellWatchWords *words, int64_t max_steps,
+                    CellWatch *watch) {
   *watch = (CellWatch){.episodes = 1};
   CellPlayOptions options = {.max_steps = max_steps};
   int64_t seed = 0;

@@ -16,6 +16,9 @@ enum { CELL_WATCH_OPTIONS = 8 };
 /* The options of both commands, for a table to include (POPT_ARG_INCLUDE_TABLE). */
 void cell_watch_options(CellWatchWords *words, struct poptOption table[CELL_WATCH_OPTIONS]);
 
+/* Moves popt's strings to the arena of `cli`; the first thing to do with them. */
+void cell_watch_claim(CellCli *cli, CellWatchWords *words);
+
 typedef struct {
   const char *who; /* the run's folder without what leads to it, or "random actions" */
   const CellEnvKind *env;
@@ -27,7 +30,7 @@ typedef struct {
 /* Opens what the one word of `cli` or --env names: the folder of a run, whose policy then acts, or an
  * environment, with random actions. `max_steps` holds where --max-steps is not given, 0: never cut.
  * Returns -1, or the code to end with; `cli` is then released and messages are printed. */
-int cell_watch_open(CellCli *cli, CellWatchWords *words, int64_t max_steps, CellWatch *watch);
+int cell_watch_open(CellCli *cli, const CellWatchWords *words, int64_t max_steps, CellWatch *watch);
 void cell_watch_close(CellWatch *watch);
 
 /* The name of an action, or its number; `room` may hold the text. */
