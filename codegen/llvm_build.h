@@ -159,7 +159,8 @@ void cell_ll_pack_turned(CellBuild *g, int columns, LLVMValueRef args[5]);
 
 /* out[m, n] (+)= sum over k of a[m, k] b[n, k] where a is bits and b and out are contiguous along n. */
 typedef struct {
-  LLVMValueRef words, bit; /* of a: element (m, k) is bit number bit + m rs + k ks; one of rs, ks is 1 */
+  LLVMValueRef words,
+      bit; /* of a: element (m, k) is bit number bit + m rs + k ks; one of rs, ks is 1 */
   int64_t rs, ks;
   LLVMValueRef b, out; /* pointers to floats; k and m are strides b_ks and out_rs apart */
   int64_t b_ks, out_rs;

@@ -20,7 +20,7 @@ enum {
   OUTER_K = 320,         /* longest block of k: a panel of 16 floats is then 20 KB */
   DOT_K = 640,           /* the same for rows of k */
   BLOCK_M = 96,          /* rows of a that stay in the second level */
-  BLOCK_N = 256,        /* columns packed at a time */
+  BLOCK_N = 256,         /* columns packed at a time */
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
   DOT_BLOCK_N = 8,       /* rows of b that stay in the first level */
 };

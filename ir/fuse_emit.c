@@ -272,8 +272,7 @@ static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***a
 
 static uint64_t digest_of(const CellText *text) {
   uint64_t h = 0xcbf29ce484222325U; // FNV-1a
-  for (size_t i = 0; i < text->length; i++)
-    h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3U;
+  for (size_t i = 0; i < text->length; i++) h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3U;
   return h;
 }
 

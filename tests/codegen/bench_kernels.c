@@ -84,8 +84,8 @@ static void product(const Shape *s, CellIsa isa) {
     double t = now();
     for (int64_t i = 0; i < repeat; i++)
       cblas_sgemm(CblasRowMajor, s->a_turned ? CblasTrans : CblasNoTrans,
-                  s->b_turned ? CblasNoTrans : CblasTrans, (int)s->m, (int)s->n, (int)s->k, 1, floats,
-                  (int)(s->a_turned ? s->m : s->k), data[1].data,
+                  s->b_turned ? CblasNoTrans : CblasTrans, (int)s->m, (int)s->n, (int)s->k, 1,
+                  floats, (int)(s->a_turned ? s->m : s->k), data[1].data,
                   (int)(s->b_turned ? s->n : s->k), s->add ? 1 : 0, data[2].data, (int)s->n);
     t = (now() - t) / (double)repeat;
     if (t < theirs) theirs = t;
