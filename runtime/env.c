@@ -3,11 +3,44 @@
 
 #include "ir/support.h"
 #include "runtime/classic.h"
+#include "runtime/dmc.h"
 #include "runtime/minatar.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { LONGEST_NAME = 64, MOST_NAMES = 128 };
+
+void *cell_env_create(const CellEnvKind *kind, CellDiag *diag) {
+  void *state = cell_malloc(kind->state_bytes);
+  if (!kind->open || kind->open(kind, state, diag)) return state;
+  free(state);
+  return NULL;
+}
+
+void cell_env_destroy(const CellEnvKind *kind, void *state) {
+  if (!state) return;
+  if (kind->close) kind->close(kind, state);
+  free(state);
+}
+
+size_t cell_env_saved_bytes(const CellEnvKind *kind) {
+  return kind->save ? kind->saved_bytes : kind->state_bytes;
+}
+
+void cell_env_save(const CellEnvKind *kind, const void *state, void *saved) {
+  if (kind->save)
+    kind->save(kind, state, saved);
+  else
+    memcpy(saved, state, kind->state_bytes);
+}
+
+void cell_env_restore(const CellEnvKind *kind, void *state, const void *saved) {
+  if (kind->restore)
+    kind->restore(kind, state, saved);
+  else
+    memcpy(state, saved, kind->state_bytes);
+}
 
 void cell_env_start(const CellEnvKind *kind, void *state, const double *settings, uint32_t seed) {
   kind->init(kind, state, settings);
@@ -36,6 +69,7 @@ typedef struct {
 
 static const Group groups[] = {
     {cell_classic_kinds, CELL_CLASSIC_TASKS},
+    {cell_dmc_kinds, CELL_DMC_TASKS},
     {cell_minatar_kinds, CELL_MINATAR_GAMES},
 };
 enum { GROUPS = sizeof groups / sizeof *groups };

@@ -1,24 +1,28 @@
 /* env.h - environments: what an agent acts in.
  *
  * An environment kind is a constant description and a handful of functions. One environment is a
- * block of `state_bytes` bytes (16-byte aligned, from malloc or an arena) that holds ALL its state,
- * settings and random generator included, as plain data without pointers: copying the block saves,
- * restores or forks the environment.
+ * block of `state_bytes` bytes (16-byte aligned, from malloc or an arena).
  *
  *   const CellEnvKind *kind = cell_env_find("minatar/breakout", NULL);
- *   void *state = cell_malloc(kind->state_bytes);
+ *   void *state = cell_env_create(kind, diag);        // NULL: something is missing; diag says what
  *   cell_env_start(kind, state, NULL, 7);             // default settings, seed 7, first episode
- *   for (;;) {
+ *   while (cell_env_check(kind, state, diag)) {
  *     kind->observe(kind, state, words);
  *     CellEnvStep step = cell_env_act(kind, state, choose(words));
  *     if (step.terminated || step.truncated) kind->reset(kind, state);
  *   }
+ *   cell_env_destroy(kind, state);
  *
- * The functions never fail, allocate or print, and touch nothing but the block; environments in
- * different blocks may be used by different threads at once. */
+ * Of a kind without `open` the block holds ALL state, settings and random generator included, as
+ * plain data without pointers; its functions never fail, allocate or print, and any block will do.
+ * A kind with `open` is a simulation of some library: its block refers to what that works on, and
+ * its steps and resets may fail. cell_env_save and cell_env_restore copy the state of either, to
+ * keep it, to go back or to fork it. Environments in different blocks may be used by different
+ * threads at once. */
 #ifndef CELL_ENV_H
 #define CELL_ENV_H
 
+#include "ir/support.h"
 #include "runtime/scene.h"
 
 #include <stdbool.h>
@@ -42,10 +46,13 @@ typedef struct {
   const char *const *channels;  /* names along the last axis, or NULL */
 } CellEnvObservation;
 
+/* With a count and a dimension an environment takes either: an action's number is a choice of an end
+ * for each component, that of component j being its bit dimension - 1 - j (set: 1, else -1). */
 typedef struct {
   int count;                /* discrete: number of actions; 0 for continuous */
   int dimension;            /* continuous: number of components, each in [-1, 1]; 0 for discrete */
-  const char *const *names; /* of actions or components, or NULL */
+  bool bits;                /* a network sees the bits of an action's number */
+  const char *const *names; /* of actions (of components, if there is no count), or NULL */
 } CellEnvActions;
 
 /* A number that the user may choose; part of the state block once set. */
@@ -77,10 +84,16 @@ struct CellEnvKind {
   const CellEnvSetting *settings;
   int setting_count;
   size_t state_bytes;
+  bool heavy;       /* a step takes long enough to be worth a thread */
   int time_limit;   /* steps after which an episode is truncated; 0: there is no such limit */
   const void *data; /* the kind's own constant data */
 
-  /* Makes a valid environment of a block with any content. `settings` has setting_count numbers
+  /* Prepares a block with any content for all that follows, and releases what it refers to. false on
+   * errors, reported to diag; there is nothing to close then. Both NULL: not needed. */
+  bool (*open)(const CellEnvKind *kind, void *state, CellDiag *diag);
+  void (*close)(const CellEnvKind *kind, void *state);
+
+  /* Makes a valid environment of a block with any content (opened, where there is `open`). `settings` has setting_count numbers
    * within their limits, or is NULL for the initial ones. */
   void (*init)(const CellEnvKind *kind, void *state, const double *settings);
 
@@ -93,8 +106,21 @@ struct CellEnvKind {
   /* Acts once. After the end of an episode nothing changes until reset. */
   CellEnvStep (*step)(const CellEnvKind *kind, void *state, CellEnvAction action);
 
+  /* The same by components, where actions have a count and a dimension; else NULL. */
+  CellEnvStep (*move)(const CellEnvKind *kind, void *state, const float *components);
+
   /* Writes the current observation: cell_env_words(kind) words, or `count` floats. */
   void (*observe)(const CellEnvKind *kind, const void *state, void *observation);
+
+  /* Whether the last reset or a step since has failed; if so it is reported to diag (unless NULL), with
+   * what repeats it. Nothing changes then until the next reset. NULL: they never fail. */
+  bool (*failure)(const CellEnvKind *kind, const void *state, CellDiag *diag);
+
+  /* Copies the state to and from `saved_bytes` bytes of plain data without pointers. 0 and NULL: the
+   * block is that. */
+  size_t saved_bytes;
+  void (*save)(const CellEnvKind *kind, const void *state, void *saved);
+  void (*restore)(const CellEnvKind *kind, void *state, const void *saved);
 
   /* Describes what the environment looks like now: clears `scene` and fills it (scene.h), the one
    * function that may allocate. False when there is nothing to see. NULL where there are no solids;
@@ -113,7 +139,23 @@ static inline CellEnvStep cell_env_act(const CellEnvKind *kind, void *state, int
   return kind->step(kind, state, (CellEnvAction){.index = action});
 }
 
-/* Initialises, seeds and begins the first episode. */
+/* A block of its own, zero and opened; NULL on errors, reported to diag. */
+void *cell_env_create(const CellEnvKind *kind, CellDiag *diag);
+void cell_env_destroy(const CellEnvKind *kind, void *state); /* NULL is fine */
+
+/* True while all is well; false after a reset or step that failed, reported to diag. */
+static inline bool cell_env_check(const CellEnvKind *kind, const void *state, CellDiag *diag) {
+  return !kind->failure || !kind->failure(kind, state, diag);
+}
+
+/* Copies an environment's state to cell_env_saved_bytes(kind) bytes, and back into the same or
+ * another environment of that kind, whose future is then the same to the bit. A restored simulation
+ * can fail: cell_env_check. */
+size_t cell_env_saved_bytes(const CellEnvKind *kind);
+void cell_env_save(const CellEnvKind *kind, const void *state, void *saved);
+void cell_env_restore(const CellEnvKind *kind, void *state, const void *saved);
+
+/* Initialises, seeds and begins the first episode; check it. */
 void cell_env_start(const CellEnvKind *kind, void *state, const double *settings, uint32_t seed);
 
 /* Writes the current observation as `count` floats, bits as 0 and 1. */

@@ -1,5 +1,6 @@
 /* cmd_env.c - `cellc env ls` and `cellc env trace`. */
 #include "runtime/cli/cli.h"
+#include "runtime/dmc_trace.h"
 #include "runtime/json.h"
 #include "runtime/minatar.h"
 #include "runtime/trace.h"
@@ -80,7 +81,7 @@ static void list_text(void) {
 
 // as given on the command line, NULL where not given
 typedef struct {
-  const char *seed, *steps, *sticky, *action_set, *actions;
+  const char *seed, *steps, *sticky, *action_set, *actions, *episode, *episodes, *suite;
   int no_ramping, digest;
 } Options;
 
@@ -134,6 +135,56 @@ static int trace_file(CellCli *cli, CellTrace *trace, const Options *options) {
   return code;
 }
 
+// actions of the control suite: lcg, lcg:STATE, or hex:DIGITS as a failure reports them
+static bool parse_actions(const char *text, CellDmcTrace *trace, uint16_t *room) {
+  uint64_t state;
+  if (strncmp(text, "hex:", 4) == 0) {
+    trace->actions = room;
+    trace->action_count = cell_dmc_trace_actions(trace->kind, text + 4, room);
+    return trace->action_count > 0;
+  }
+  if (strcmp(text, "lcg") == 0) return true;
+  if (strncmp(text, "lcg:", 4) != 0 || !parse_number(text + 4, INT32_MAX, &state)) return false;
+  trace->generator = (uint32_t)state;
+  return true;
+}
+
+static int trace_suite(CellCli *cli, const CellEnvKind *kind, const Options *options) {
+  if (options->steps || options->sticky || options->no_ramping || options->action_set ||
+      options->digest) {
+    return cell_cli_usage(
+        cli, "`%s` takes only --seed, --episode, --episodes, --actions and --suite-dir", kind->name);
+  }
+  uint64_t seed = 0, first = 0, episodes = 1;
+  uint16_t actions[CELL_DMC_STEPS];
+  CellDmcTrace trace = {.kind = kind, .generator = 12345};
+  if (options->seed && !parse_number(options->seed, UINT32_MAX, &seed)) {
+    return cell_cli_usage(cli, "`--seed %s` wants a whole number from 0 to %lu", options->seed,
+                          (unsigned long)UINT32_MAX);
+  }
+  if (options->episode && !parse_number(options->episode, INT32_MAX, &first)) {
+    return cell_cli_usage(cli, "`--episode %s` wants a whole number", options->episode);
+  }
+  if (options->episodes && !parse_number(options->episodes, INT32_MAX, &episodes)) {
+    return cell_cli_usage(cli, "`--episodes %s` wants a whole number", options->episodes);
+  }
+  if (options->actions && !parse_actions(options->actions, &trace, actions)) {
+    return cell_cli_usage(
+        cli, "`--actions %.40s` wants lcg:STATE, or hex: and the actions of an episode",
+        options->actions);
+  }
+  if (trace.actions && episodes != 1) {
+    return cell_cli_usage(cli, "`--actions hex:` holds the actions of one episode");
+  }
+  trace.seed = (uint32_t)seed, trace.first = (int64_t)first, trace.episodes = (int64_t)episodes;
+  if (options->suite) cell_dmc_suite_folder(options->suite);
+  CellDiag *diag = cell_diag_create();
+  cell_dmc_trace_print(&trace, stdout, diag);
+  int code = cell_cli_report(cli, diag);
+  cell_diag_destroy(diag);
+  return cell_cli_end(cli, code);
+}
+
 static int trace(CellCli *cli, const char *name, const Options *options) {
   const char *near;
   const CellEnvKind *kind = cell_env_find(name, &near);
@@ -142,6 +193,12 @@ static int trace(CellCli *cli, const char *name, const Options *options) {
   }
   if (!kind) {
     return cell_cli_usage(cli, "there is no environment `%s`; `cellc env ls` lists all", name);
+  }
+  if (cell_dmc_is(kind)) return trace_suite(cli, kind, options);
+  if (options->episode || options->episodes || options->suite) {
+    return cell_cli_usage(
+        cli, "`%s` is no task of the control suite: it takes no --episode, --episodes, --suite-dir",
+        kind->name);
   }
   bool of_minatar = cell_minatar_is(kind);
   if (!of_minatar &&
@@ -205,6 +262,12 @@ int cell_cmd_env(int argc, const char **argv) {
        "trace: what the generated actions are taken from (full)", "full|minimal"},
       {"actions", 0, POPT_ARG_STRING, &o.actions, 0,
        "trace: generated ones, or the first column of a recorded trace (lcg)", "lcg|FILE"},
+      {"episodes", 0, POPT_ARG_STRING, &o.episodes, 0, "trace, dmc: number of episodes (1)", "N"},
+      {"episode", 0, POPT_ARG_STRING, &o.episode, 0,
+       "trace, dmc: number of the first one, counted from 0 (0)", "N"},
+      {"suite-dir", 0, POPT_ARG_STRING, &o.suite, 0,
+       "trace, dmc: take models from the original files in this folder (CELLC_SUITE_DIR)",
+       "FOLDER"},
       {"digest", 0, POPT_ARG_NONE, &o.digest, 0,
        "trace: print one line with a digest of the whole run", NULL},
       POPT_TABLEEND};
@@ -219,7 +282,8 @@ int cell_cmd_env(int argc, const char **argv) {
       .most = 2};
   CellCli cli;
   int code = cell_cli_begin(&cli, &command, argc, argv);
-  const char **strings[] = {&o.seed, &o.steps, &o.sticky, &o.action_set, &o.actions};
+  const char **strings[] = {&o.seed,    &o.steps,   &o.sticky,   &o.action_set,
+                            &o.actions, &o.episode, &o.episodes, &o.suite};
   for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
     if (code < 0) {
       take(&cli, strings[i]);
@@ -240,7 +304,8 @@ int cell_cmd_env(int argc, const char **argv) {
     return cell_cli_usage(&cli, "there is no `%s`, only ls and trace", cli.words[0]);
   }
   if (cli.word_count > 1) return cell_cli_usage(&cli, "`ls` takes no `%s`", cli.words[1]);
-  if (o.seed || o.steps || o.sticky || o.action_set || o.actions || o.no_ramping || o.digest) {
+  if (o.seed || o.steps || o.sticky || o.action_set || o.actions || o.no_ramping || o.digest ||
+      o.episode || o.episodes || o.suite) {
     return cell_cli_usage(&cli, "`ls` takes no option but --json");
   }
   if (cli.json) {

@@ -1,0 +1,44 @@
+/* dmc_absent.c - the control suite of a program that was built without MuJoCo's header: listed, with
+ * sizes to check networks against, but not to be opened. */
+#include "runtime/dmc.h"
+
+static bool open_environment(const CellEnvKind *kind, void *state, CellDiag *diag) {
+  (void)state;
+  CellRecord *record = cell_error(diag, CELL_E_MUJOCO, CELL_NOWHERE,
+                                  "`%s` needs MuJoCo, and this program was built without its header",
+                                  kind->name);
+  cell_help(diag, record,
+            "`apt-get install libmujoco-dev`, then configure and build cellc again");
+  return false;
+}
+
+static void close_environment(const CellEnvKind *kind, void *state) {
+  (void)kind, (void)state;
+}
+
+#define TASK(domain, index, task, size, actuators, what)                                           \
+  {.name = "dmc/" #domain "-" #task,                                                               \
+   .summary = what,                                                                                \
+   .observation = {.representation = CELL_ENV_REAL,                                                \
+                   .rank = 1,                                                                      \
+                   .shape = {size},                                                                \
+                   .count = (size),                                                                \
+                   .density = 1},                                                                  \
+   .actions = {.count = 1 << (actuators), .dimension = (actuators), .bits = true},                 \
+   .state_bytes = 1,                                                                               \
+   .time_limit = CELL_DMC_STEPS,                                                                   \
+   .open = open_environment,                                                                       \
+   .close = close_environment},
+const CellEnvKind cell_dmc_kinds[CELL_DMC_TASKS] = {
+#include "runtime/dmc_kinds.def"
+};
+#undef TASK
+
+bool cell_dmc_is(const CellEnvKind *kind) {
+  return kind->open == open_environment;
+}
+
+// nothing can be opened, so nobody calls these
+void cell_dmc_suite_folder(const char *folder) {
+  (void)folder;
+}
