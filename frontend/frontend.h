@@ -58,8 +58,12 @@ typedef struct {
   bool init_shared;        /* draws ignore the cell's name */
   bool advance_on_random;  /* the carried state advances on exploring steps too */
   bool episode_terminated; /* contexts cross time limits: only `terminated` starts an episode */
-  int64_t env_seed;        /* -1: from the run's seed */
+  int64_t env_seed;        /* or one of: */
 } CellTrain;
+enum {
+  CELL_ENV_SEED_RUN = -1,    /* from the run's seed */
+  CELL_ENV_SEED_AUTHORS = -2 /* 1 in the control suite, elsewhere from the run's seed */
+};
 
 /* A resolved setting and where its value came from, for run.json and `info`. */
 typedef struct {

@@ -16,7 +16,7 @@ typedef enum {
   SET_OPTIMIZER,
   SET_ACTION, /* a word of `words` */
   SET_WORD,   /* one of two words: bool, the second is true */
-  SET_SEED,   /* a whole number, or `seed` */
+  SET_SEED,   /* a whole number, `seed` or `authors` */
   SET_COMPAT
 } Kind;
 
@@ -62,7 +62,7 @@ static const Row rows[] = {
     {"episode_start", SET_WORD, AT(episode_terminated), 0, 0, "", "any_end", "any_end terminated",
      "terminated: a context reaches across a time limit"},
     {"env_seed", SET_SEED, AT(env_seed), 0, 2147483647, "", "seed", NULL,
-     "seed of the environments; seed: from the run's"},
+     "seed of the environments; seed: from the run's; authors: 1 in the control suite, else seed"},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -249,7 +249,7 @@ static void set_compat(CellSpec *spec, bool arq, const char *origin) {
   CellTrain *t = &spec->train;
   t->init_shared = t->episode_terminated = arq;
   t->advance_on_random = !arq;
-  t->env_seed = -1; /* the authors' habit of seed 1 is one of environments that there are not yet */
+  t->env_seed = arq ? CELL_ENV_SEED_AUTHORS : CELL_ENV_SEED_RUN;
   static const char *const names[] = {"init", "advance_on_random", "episode_start", "env_seed"};
   for (int i = 0; i < 4; i++)
     cell_note_setting(spec, cell_arena_printf(spec->arena, "train.%s", names[i]), "", origin);
@@ -293,8 +293,8 @@ static bool read_setting(const CellContext *c, const Row *row, const CellExpr *e
     *(bool *)at = which == 1;
     return true;
   case SET_SEED:
-    if (strcmp(word, "seed") == 0) {
-      *(int64_t *)at = -1;
+    if (strcmp(word, "seed") == 0 || strcmp(word, "authors") == 0) {
+      *(int64_t *)at = *word == 's' ? CELL_ENV_SEED_RUN : CELL_ENV_SEED_AUTHORS;
       return true;
     }
     if (!number_of(c, expr, row->name, row->least, row->most, true, &number)) return false;
@@ -330,7 +330,8 @@ static const char *setting_text(CellSpec *spec, const Row *row, const char *comp
                              : cell_arena_strndup(arena, row->words, (size_t)(space - row->words));
   }
   case SET_SEED:
-    if (*(const int64_t *)at < 0) return "seed";
+    if (*(const int64_t *)at == CELL_ENV_SEED_RUN) return "seed";
+    if (*(const int64_t *)at == CELL_ENV_SEED_AUTHORS) return "authors";
     return cell_arena_printf(arena, "%lld", (long long)*(const int64_t *)at);
   case SET_COMPAT: return compat;
   }

@@ -32,7 +32,7 @@ static double cartpole_reward(const CellDmc *s) {
   double upright = (cell_dmc_upright(s, s->at[CARTPOLE_POLE]) + 1) / 2;
   double centered = (1 + cell_dmc_gaussian(d->qpos[s->at[CARTPOLE_SLIDER]], 0, 0, 2)) / 2;
   double control = (4 + cell_dmc_quadratic(d->ctrl[0])) / 5;
-  double velocity = (1 + cell_dmc_gaussian(d->qvel[1], 0, 0, 5)) / 2;
+  double velocity = (1 + cell_dmc_gaussian_array(d->qvel[1], 5)) / 2;
   return upright * control * velocity * centered;
 }
 

@@ -121,6 +121,9 @@ static inline double cell_dmc_outside(double x, double low, double high, double 
 /* Gaussian, a tenth at the margin. */
 double cell_dmc_gaussian(double x, double low, double high, double margin);
 
+/* The same around 0, as the suite's arithmetic does it where the quantity is an array of one. */
+double cell_dmc_gaussian_array(double x, double margin);
+
 /* Linear, `value` at the margin, 0 from where it would be negative. */
 static inline double cell_dmc_linear(double x, double low, double margin, double value) {
   double d = cell_dmc_outside(x, low, HUGE_VAL, margin) * (1 - value);

@@ -85,6 +85,7 @@ struct CellEnvKind {
   int setting_count;
   size_t state_bytes;
   bool heavy;       /* a step takes long enough to be worth a thread */
+  int authors_seed; /* of every environment of the published runs; 0: theirs came from the run's */
   int time_limit;   /* steps after which an episode is truncated; 0: there is no such limit */
   const void *data; /* the kind's own constant data */
 
@@ -93,8 +94,8 @@ struct CellEnvKind {
   bool (*open)(const CellEnvKind *kind, void *state, CellDiag *diag);
   void (*close)(const CellEnvKind *kind, void *state);
 
-  /* Makes a valid environment of a block with any content (opened, where there is `open`). `settings` has setting_count numbers
-   * within their limits, or is NULL for the initial ones. */
+  /* Makes a valid environment of a block with any content (opened, where there is `open`). `settings`
+   * has setting_count numbers within their limits, or is NULL for the initial ones. */
   void (*init)(const CellEnvKind *kind, void *state, const double *settings);
 
   /* Restarts the random generator; the current episode goes on. */

@@ -38,15 +38,18 @@ bool cell_evaluate_policy(const CellPlayOptions *options, int episodes,
   bool ok = true;
   while (ok && left > 0) {
     ok = cell_play_choose(play, diag);
+    if (ok) cell_play_step_all(play);
     for (int i = 0; ok && i < play->count; i++) {
-      const CellPlayer *player = &play->players[i];
-      // a slot that is done stays so when there is no episode left
-      if (player->episode < 0 || player->ended || !cell_play_step(play, i)) continue;
+      CellPlayer *player = &play->players[i];
+      if (player->episode < 0 || !player->ended) continue;
       result->returns[player->episode] = player->total;
       result->lengths[player->episode] = player->length;
       result->cut += player->cut;
       left--;
-      if (next < episodes) cell_play_begin(play, i, next++);
+      if (next < episodes)
+        cell_play_begin(play, i, next++);
+      else
+        player->episode = -1; // counted
     }
   }
   if (ok)

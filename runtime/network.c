@@ -11,7 +11,7 @@
 CellShapes cell_env_shapes(const CellEnvKind *kind) {
   CellShapes shapes = {.obs_rank = kind->observation.rank,
                        .obs_bits = kind->observation.representation == CELL_ENV_BITS,
-                       .code = CELL_ACTION_AUTO,
+                       .code = kind->actions.bits ? CELL_ACTION_BITS : CELL_ACTION_AUTO,
                        .actions = kind->actions.count};
   for (int i = 0; i < shapes.obs_rank; i++) shapes.obs_shape[i] = kind->observation.shape[i];
   return shapes;

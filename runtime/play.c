@@ -5,6 +5,7 @@
 #include "runtime/replay.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,10 +47,12 @@ CellPlay *cell_play_create(const CellPlayOptions *options, CellDiag *diag) {
   p->players = cell_malloc((size_t)p->count * sizeof *p->players);
   p->carries = cell_malloc((size_t)carry_count(p) * sizeof *p->carries + 1);
   p->observation = cell_malloc((size_t)cell_env_words(options->env) * 4);
-  for (int i = 0; i < p->count; i++) {
-    p->players[i] = (CellPlayer){.state = cell_malloc(options->env->state_bytes), .episode = -1};
+  bool ok = !options->agent || find_tensors(p, diag);
+  for (int i = 0; ok && i < p->count; i++) {
+    p->players[i] = (CellPlayer){.state = cell_env_create(options->env, diag), .episode = -1};
+    ok = p->players[i].state != NULL;
   }
-  if (options->agent && !find_tensors(p, diag)) {
+  if (!ok) {
     cell_play_destroy(p);
     return NULL;
   }
@@ -61,7 +64,7 @@ CellPlay *cell_play_create(const CellPlayOptions *options, CellDiag *diag) {
 
 void cell_play_destroy(CellPlay *p) {
   if (!p) return;
-  for (int i = 0; i < p->count; i++) free(p->players[i].state);
+  for (int i = 0; i < p->count; i++) cell_env_destroy(p->options.env, p->players[i].state);
   free(p->kept);
   free(p->observation);
   free(p->carries);
@@ -127,6 +130,10 @@ static void keep_carries(CellPlay *p, bool restore) {
 
 bool cell_play_choose(CellPlay *p, CellDiag *diag) {
   const CellPlayOptions *o = &p->options;
+  for (int i = 0; i < p->count; i++) {
+    const CellPlayer *player = &p->players[i];
+    if (is_playing(player) && !cell_env_check(o->env, player->state, diag)) return false;
+  }
   choose_randomly(p);
   if (!o->agent) return true;
   for (int i = 0; i < p->count && p->obs.data; i++) {
@@ -149,12 +156,23 @@ bool cell_play_step(CellPlay *p, int slot) {
   CellPlayer *player = &p->players[slot];
   if (!is_playing(player)) return true;
   player->last = cell_env_act(p->options.env, player->state, player->action);
+  // an episode that fails does not end: the next choice says what happened
+  if (!cell_env_check(p->options.env, player->state, NULL)) return false;
   player->total += player->last.reward, player->length++;
   player->ended = player->last.terminated || player->last.truncated;
   player->cut =
       !player->ended && p->options.max_steps > 0 && player->length >= p->options.max_steps;
   player->ended |= player->cut;
   return player->ended;
+}
+
+void cell_play_step_all(CellPlay *p) {
+  int threads = p->options.threads > 0 ? p->options.threads : omp_get_num_procs();
+  bool parallel = p->options.env->heavy && p->count > 1 && threads > 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (parallel)
+  for (int i = 0; i < p->count; i++) {
+    if (is_playing(&p->players[i])) cell_play_step(p, i);
+  }
 }
 
 bool cell_play_values(const CellPlay *p, int cell, double *values) {

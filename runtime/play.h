@@ -28,6 +28,7 @@ typedef struct {
   int64_t max_steps; /* an episode is cut after so many; 0: never */
   int cell;          /* -1: the policy decides; else the cell of this number, by its own values */
   bool advance_on_random;
+  int threads; /* at most so many step environments at once; 0: all cores */
 } CellPlayOptions;
 
 /* A slot: an environment and the episode in it. */
@@ -56,14 +57,18 @@ typedef struct {
 CellPlay *cell_play_create(const CellPlayOptions *options, CellDiag *diag);
 void cell_play_destroy(CellPlay *play); /* NULL is fine */
 
-/* Begins an episode in a slot. */
+/* Begins an episode in a slot. An environment that fails in it is reported by the next choice. */
 void cell_play_begin(CellPlay *play, int slot, int64_t episode);
 
-/* Chooses the action of every slot that has an episode; false after an error. */
+/* Chooses the action of every slot that has an episode; false after an error, also of an environment in
+ * what came before. */
 bool cell_play_choose(CellPlay *play, CellDiag *diag);
 
 /* Does a slot's action; true when that ended the episode. The slot keeps the last state. */
 bool cell_play_step(CellPlay *play, int slot);
+
+/* The same for every slot that has an episode, on threads where a step is long. */
+void cell_play_step_all(CellPlay *play);
 
 /* The values that a cell gave the actions of slot 0 in the latest choice, actions.count numbers;
  * false where there is no agent, or one that tells no values. */

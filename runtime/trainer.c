@@ -4,12 +4,19 @@
 #include "runtime/random.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void *env_state(const CellTrainer *t, int env) {
-  size_t bytes = (t->options.env->state_bytes + 15) / 16 * 16;
-  return t->env_states + (size_t)env * bytes;
+// rows of observations, in the environment's own form
+static size_t row_words(const CellTrainer *t) {
+  return (size_t)cell_env_words(t->options.env);
+}
+static uint32_t *observation_of(const CellTrainer *t, int env) {
+  return t->observations + (size_t)env * row_words(t);
+}
+static uint32_t *final_of(const CellTrainer *t, int env) {
+  return t->finals + (size_t)env * row_words(t);
 }
 
 static bool is_bits(const CellTrainer *t) {
@@ -65,6 +72,9 @@ static bool find_tensors(CellTrainer *t, CellDiag *diag) {
 }
 
 static uint32_t environment_seed(const CellTrainerOptions *o, int env) {
+  if (o->train.env_seed == CELL_ENV_SEED_AUTHORS && o->env->authors_seed > 0) {
+    return (uint32_t)o->env->authors_seed;
+  }
   if (o->train.env_seed >= 0) return (uint32_t)o->train.env_seed + (uint32_t)env;
   uint32_t words[4];
   cell_random(o->seed, CELL_STREAM_ENV, (uint64_t)env, 0, words);
@@ -77,12 +87,11 @@ static void clear_carries(CellTrainer *t, int env) {
   }
 }
 
+// of an environment that has begun an episode and was observed
 static void begin_episode(CellTrainer *t, int env) {
-  const CellEnvKind *kind = t->options.env;
   clear_carries(t, env);
   t->running[env] = (CellEpisode){0};
-  kind->observe(kind, env_state(t, env), t->observation);
-  cell_replay_begin(t->replay, env, t->observation);
+  cell_replay_begin(t->replay, env, observation_of(t, env));
 }
 
 CellTrainer *cell_trainer_create(const CellTrainerOptions *options, CellDiag *diag) {
@@ -93,11 +102,13 @@ CellTrainer *cell_trainer_create(const CellTrainerOptions *options, CellDiag *di
   t->options = *options;
   t->running = cell_malloc(envs * sizeof *t->running);
   t->finished = cell_malloc(envs * sizeof *t->finished);
-  t->env_states = cell_malloc(envs * ((kind->state_bytes + 15) / 16 * 16));
+  t->env_states = cell_malloc(envs * sizeof *t->env_states);
   t->metric_sums = cell_malloc((size_t)agent->metric_count * sizeof(double) + 1);
   t->carries = cell_malloc((size_t)agent->carry_count * sizeof *t->carries + 1);
   t->metrics = cell_malloc((size_t)agent->metric_count * sizeof *t->metrics + 1);
-  t->observation = cell_malloc((size_t)cell_env_words(kind) * 4);
+  t->observations = cell_malloc(envs * row_words(t) * sizeof *t->observations);
+  t->finals = cell_malloc(envs * row_words(t) * sizeof *t->finals);
+  t->results = cell_malloc(envs * sizeof *t->results);
   t->actions = cell_malloc(envs * sizeof *t->actions);
   t->explores = cell_malloc(envs * sizeof *t->explores);
   if (kind->actions.count < 1 || kind->actions.count > CELL_REPLAY_MOST_ACTIONS) {
@@ -120,7 +131,11 @@ CellTrainer *cell_trainer_create(const CellTrainerOptions *options, CellDiag *di
   for (int c = 0; c < agent->carry_count; c++) saved += carry_bytes(t, c);
   t->saved = cell_malloc(saved * envs + 1);
   for (int e = 0; e < agent->envs; e++) {
-    cell_env_start(kind, env_state(t, e), options->env_settings, environment_seed(options, e));
+    t->env_states[e] = cell_env_create(kind, diag);
+    if (!t->env_states[e]) goto fail;
+    cell_env_start(kind, t->env_states[e], options->env_settings, environment_seed(options, e));
+    if (!cell_env_check(kind, t->env_states[e], diag)) goto fail;
+    kind->observe(kind, t->env_states[e], observation_of(t, e));
     begin_episode(t, e);
   }
   return t;
@@ -131,9 +146,13 @@ fail:
 
 void cell_trainer_destroy(CellTrainer *t) {
   if (!t) return;
+  for (int e = 0; e < t->options.agent->envs; e++) {
+    cell_env_destroy(t->options.env, t->env_states[e]);
+  }
   cell_replay_destroy(t->replay);
-  void *blocks[] = {t->running, t->finished,    t->env_states, t->metric_sums, t->carries,
-                    t->metrics, t->observation, t->saved,      t->actions,     t->explores};
+  void *blocks[] = {t->running,      t->finished, t->env_states, t->metric_sums,
+                    t->carries,      t->metrics,  t->finals,     t->results,
+                    t->observations, t->saved,    t->actions,    t->explores};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
   free(t);
 }
@@ -184,8 +203,8 @@ static bool act(CellTrainer *t, CellDiag *diag) {
   bool keep = !t->options.train.advance_on_random;
   if (t->act_obs.data) {
     for (int e = 0; e < agent->envs; e++) {
-      kind->observe(kind, env_state(t, e), t->observation);
-      cell_put_observation(&t->act_obs, e, t->observation, kind->observation.count, is_bits(t));
+      cell_put_observation(&t->act_obs, e, observation_of(t, e), kind->observation.count,
+                           is_bits(t));
     }
   }
   for (int e = 0; t->options.drop_state && e < agent->envs; e++) clear_carries(t, e);
@@ -198,23 +217,45 @@ static bool act(CellTrainer *t, CellDiag *diag) {
   return true;
 }
 
-static void step_environments(CellTrainer *t) {
+static bool has_ended(const CellEnvStep *step) {
+  return step->terminated || step->truncated;
+}
+
+// one environment's part of a sweep, which any thread may do: step, observe, begin the next episode
+static void step_environment(CellTrainer *t, int e) {
   const CellEnvKind *kind = t->options.env;
-  for (int e = 0; e < t->options.agent->envs; e++) {
-    void *state = env_state(t, e);
-    CellEnvStep result = cell_env_act(kind, state, t->actions[e]);
-    kind->observe(kind, state, t->observation);
+  void *state = t->env_states[e];
+  t->results[e] = cell_env_act(kind, state, t->actions[e]);
+  if (!cell_env_check(kind, state, NULL)) return;
+  kind->observe(kind, state, observation_of(t, e));
+  if (!has_ended(&t->results[e])) return;
+  memcpy(final_of(t, e), observation_of(t, e), row_words(t) * sizeof *t->finals);
+  kind->reset(kind, state);
+  kind->observe(kind, state, observation_of(t, e));
+}
+
+// what follows in the order of the environments, whoever stepped them
+static bool step_environments(CellTrainer *t, CellDiag *diag) {
+  int envs = t->options.agent->envs;
+  int threads = t->options.threads > 0 ? t->options.threads : omp_get_num_procs();
+  bool parallel = t->options.env->heavy && envs > 1 && threads > 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (parallel)
+  for (int e = 0; e < envs; e++) step_environment(t, e);
+  for (int e = 0; e < envs; e++) {
+    if (!cell_env_check(t->options.env, t->env_states[e], diag)) return false;
+    CellEnvStep result = t->results[e];
+    bool ended = has_ended(&result);
     cell_replay_add(t->replay, e, t->actions[e], (float)result.reward, result.terminated,
-                    result.truncated, t->observation);
+                    result.truncated, ended ? final_of(t, e) : observation_of(t, e));
     CellEpisode *running = &t->running[e];
     running->reward += result.reward, running->length++;
-    if (!result.terminated && !result.truncated) continue;
+    if (!ended) continue;
     running->step = t->step + e + 1;
     t->finished[t->finished_count++] = *running;
     t->recent[t->episodes++ % CELL_RECENT_EPISODES] = running->reward;
-    kind->reset(kind, state);
     begin_episode(t, e);
   }
+  return true;
 }
 
 // ---- learning ----
@@ -238,7 +279,7 @@ CellTrainStatus cell_trainer_step(CellTrainer *t, CellDiag *diag) {
   CellAgent *agent = t->options.agent;
   t->finished_count = 0, t->updates_done = 0;
   if (!act(t, diag)) return CELL_TRAIN_FAILED;
-  step_environments(t);
+  if (!step_environments(t, diag)) return CELL_TRAIN_FAILED;
   for (int64_t i = t->step; i < t->step + agent->envs; i++) {
     if (i <= train->warmup) continue;
     if (train->every > 0 && i % train->every == 0) {

@@ -25,6 +25,7 @@ typedef struct {
   const CellEnvKind *env;
   const double *env_settings; /* NULL: initial ones */
   CellAgent *agent;           /* agent->envs environments; outlives the trainer */
+  int threads;                /* at most so many step environments at once; 0: all cores */
   bool drop_state; /* act from the zero state at every step: to see what the state is worth */
 } CellTrainerOptions;
 
@@ -44,7 +45,7 @@ typedef struct {
   int64_t episodes;
   double recent[CELL_RECENT_EPISODES]; /* returns; episode n is at n % CELL_RECENT_EPISODES */
   CellEpisode *running;                /* of each environment: return and length so far */
-  unsigned char *env_states;           /* blocks of env->state_bytes, 16-byte aligned */
+  void **env_states;                   /* of cell_env_create; cell_env_save copies what is in them */
   CellReplay *replay;
   /* what the last sweep brought */
   CellEpisode *finished;
@@ -57,7 +58,8 @@ typedef struct {
   CellTensorData act_obs, act_action;
   CellTensorData *carries, *metrics;
   CellBatch batch;
-  void *observation;    /* room for one */
+  uint32_t *observations, *finals; /* of each environment: the current one; what an episode ended with */
+  CellEnvStep *results;            /* of each environment's last step */
   unsigned char *saved; /* carried rows of environments that must not advance */
   int32_t *actions;
   bool *explores;

@@ -1,6 +1,7 @@
 /* cli.c - see cli.h */
 #include "runtime/cli/cli.h"
 #include "codegen/codegen.h"
+#include "runtime/dmc.h"
 #include "runtime/files.h"
 #include "runtime/json.h"
 
@@ -124,6 +125,16 @@ static void print_help(FILE *out, const char *verb, const CellCommand *command,
   put_options(out, table);
 }
 
+/* ---- words ---- */
+
+/* which of the given words `text` is, `otherwise` where it is NULL, -1 if none of them */
+static int which(const char *text, const char *const *words, int count, int otherwise) {
+  if (!text) return otherwise;
+  for (int i = 0; i < count; i++)
+    if (strcmp(text, words[i]) == 0) return i;
+  return -1;
+}
+
 /* ---- messages ---- */
 
 static void put_message(const char *verb, const char *format, va_list arguments) {
@@ -149,9 +160,10 @@ int cell_cli_fail(CellCli *cli, int code, const char *format, ...) {
   return cell_cli_end(cli, code);
 }
 
-/* what runs kernels is not there: no fault of the program that was to run */
+/* what runs kernels or physics is not there: no fault of the program that was to run */
 static bool is_missing(const CellRecord *r) {
-  return r->code && (strcmp(r->code, CELL_E_PROVIDER) == 0 || strcmp(r->code, CELL_E_ISA) == 0);
+  static const char *const codes[] = {CELL_E_PROVIDER, CELL_E_ISA, CELL_E_MUJOCO};
+  return which(r->code, codes, 3, -1) >= 0;
 }
 
 int cell_cli_report(const CellCli *cli, const CellDiag *diag) {
@@ -267,14 +279,6 @@ static const char *take_string(CellCli *cli, const char *text) {
   const char *copy = text ? cell_arena_strdup(cli->arena, text) : NULL;
   free((void *)(uintptr_t)text);
   return copy;
-}
-
-/* which of the given words `text` is, `otherwise` where it is NULL, -1 if none of them */
-static int which(const char *text, const char *const *words, int count, int otherwise) {
-  if (!text) return otherwise;
-  for (int i = 0; i < count; i++)
-    if (strcmp(text, words[i]) == 0) return i;
-  return -1;
 }
 
 int cell_cli_begin(CellCli *cli, const CellCommand *command, int argc, const char **argv) {

@@ -68,6 +68,7 @@ bool cell_cli_shapes(const CellCli *cli, CellShapes *shapes, CellDiag *diag) {
     /* like cell_env_shapes of network.h, without the compiler behind it: check never loads that */
     *shapes = (CellShapes){.obs_rank = kind->observation.rank,
                            .obs_bits = kind->observation.representation == CELL_ENV_BITS,
+                           .code = kind->actions.bits ? CELL_ACTION_BITS : CELL_ACTION_AUTO,
                            .actions = kind->actions.count};
     for (int i = 0; i < shapes->obs_rank; i++) shapes->obs_shape[i] = kind->observation.shape[i];
     return true;

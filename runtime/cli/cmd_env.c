@@ -66,7 +66,10 @@ static void list_text(void) {
       snprintf(observation + length, sizeof observation - (size_t)length, ":bits");
     }
     char actions[64];
-    if (kind->actions.count > 0) {
+    if (kind->actions.bits) {
+      snprintf(actions, sizeof actions, "%d (%d ends)", kind->actions.count,
+               kind->actions.dimension);
+    } else if (kind->actions.count > 0) {
       snprintf(actions, sizeof actions, "%d", kind->actions.count);
     } else {
       snprintf(actions, sizeof actions, "%d continuous", kind->actions.dimension);

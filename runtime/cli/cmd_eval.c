@@ -1,5 +1,6 @@
 /* cmd_eval.c - `cellc eval`: what a trained policy is worth when nothing moves any more. */
 #include "runtime/cli/network_args.h"
+#include "runtime/dmc.h"
 #include "runtime/evaluate.h"
 #include "runtime/json.h"
 #include "runtime/policy.h"
@@ -7,7 +8,7 @@
 typedef struct {
   int64_t seed, episodes, max_steps;
   double epsilon;
-  int per_cell;
+  int per_cell, threads;
 } Options;
 
 enum { MOST_AT_ONCE = 16 };
@@ -45,7 +46,7 @@ static bool evaluate_all(const CellCli *cli, const Options *o, const CellPolicy 
     const char *who = cell < 0 ? "policy" : agent->cells[cell];
     CellPlayOptions play = cell_policy_play(policy);
     play.seed = (uint64_t)o->seed, play.epsilon = o->epsilon;
-    play.max_steps = o->max_steps, play.cell = cell;
+    play.max_steps = o->max_steps, play.cell = cell, play.threads = o->threads;
     CellEvaluationResult result;
     ok = cell_evaluate_policy(&play, (int)o->episodes, &result, diag);
     if (!ok) break;
@@ -69,7 +70,8 @@ static bool evaluate_all(const CellCli *cli, const Options *o, const CellPolicy 
 }
 
 int cell_cmd_eval(int argc, const char **argv) {
-  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL;
+  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL,
+             *suite = NULL;
   Options o = {.episodes = 100, .max_steps = 100000};
   struct poptOption table[] = {
       {"episodes", 0, POPT_ARG_STRING, &episodes, 0, "how many (100)", "N"},
@@ -81,6 +83,8 @@ int cell_cmd_eval(int argc, const char **argv) {
       {"seed", 0, POPT_ARG_STRING, &seed, 0, "of the episodes (0)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads (all cores)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      {"suite-dir", 0, POPT_ARG_STRING, &suite, 0,
+       "dmc: take models from the suite's original files (CELLC_SUITE_DIR)", "FOLDER"},
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "RUN [--episodes N] [--per-cell]",
@@ -96,7 +100,8 @@ int cell_cmd_eval(int argc, const char **argv) {
   if (code >= 0) return code;
   seed = cell_cli_string(&cli, seed), episodes = cell_cli_string(&cli, episodes);
   max_steps = cell_cli_string(&cli, max_steps), threads = cell_cli_string(&cli, threads);
-  backend = cell_cli_string(&cli, backend);
+  backend = cell_cli_string(&cli, backend), suite = cell_cli_string(&cli, suite);
+  if (suite) cell_dmc_suite_folder(suite);
   if (seed && !cell_cli_count(seed, &o.seed)) {
     return cell_cli_usage(&cli, "`--seed %s` is no whole number from 0 to 2^53", seed);
   }
@@ -113,6 +118,7 @@ int cell_cmd_eval(int argc, const char **argv) {
   CellNetworkOptions network = {0};
   code = cell_cli_backend(&cli, backend, threads, &network);
   if (code >= 0) return code;
+  o.threads = network.engine.threads;
   CellPolicyOptions options = {.envs =
                                    o.episodes < MOST_AT_ONCE ? (int32_t)o.episodes : MOST_AT_ONCE,
                                .cell_values = o.per_cell,

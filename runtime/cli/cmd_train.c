@@ -1,6 +1,7 @@
 /* cmd_train.c - `cellc train`: a network learns; what it was and became stays in a folder. */
 #include "runtime/bench.h"
 #include "runtime/cli/network_args.h"
+#include "runtime/dmc.h"
 #include "runtime/files.h"
 #include "runtime/json.h"
 #include "runtime/plot.h"
@@ -105,6 +106,7 @@ typedef struct {
   const char *runs;
   int quiet, no_progress, drop_state;
   const char *backend_name;
+  double env_seconds; // of one step of an environment, about
 } Options;
 
 static json_t *describe(const CellCli *cli, const Options *o, const CellNetwork *network, int argc,
@@ -126,6 +128,23 @@ static json_t *describe(const CellCli *cli, const Options *o, const CellNetwork 
 
 /* ---- how long it will take ---- */
 
+/* Opens an environment, so that what is missing is said before anything is compiled or written, and
+ * times some of its steps. */
+static bool try_environment(Options *o, CellDiag *diag) {
+  void *state = cell_env_create(o->env, diag);
+  if (!state) return false;
+  cell_env_start(o->env, state, NULL, 0);
+  double began = cell_now();
+  int steps = 0;
+  while (cell_env_check(o->env, state, NULL) && steps < 1000 && cell_now() - began < 0.05) {
+    CellEnvStep step = cell_env_act(o->env, state, steps++ % o->env->actions.count);
+    if (step.terminated || step.truncated) o->env->reset(o->env, state);
+  }
+  if (steps > 0) o->env_seconds = (cell_now() - began) / steps;
+  cell_env_destroy(o->env, state);
+  return true;
+}
+
 /* From a few updates and steps on stand-in data, before the parameters are drawn (they are zero, and
  * drawing them clears every state again). Negative when a program fails; the failure will show again
  * where it matters. */
@@ -142,7 +161,8 @@ static double expected_seconds(CellNetwork *network, const Options *o, double *u
   double seconds = -1;
   if (ok) {
     seconds = update.median * (double)cell_trainer_updates(train) +
-              act.median * (double)train->steps / o->network.envs;
+              act.median * (double)train->steps / o->network.envs +
+              o->env_seconds * (double)train->steps;
   }
   free(update.launches);
   free(act.launches);
@@ -198,7 +218,7 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
   CellRunFolder *folder = NULL;
   CellTrainer *trainer = NULL;
   json_t *description = NULL;
-  CellNetwork *network = cell_network_open(&o->network, diag);
+  CellNetwork *network = try_environment(o, diag) ? cell_network_open(&o->network, diag) : NULL;
   if (!network) goto done;
   const char *name = cell_spec_name(network->spec);
   const CellTrain *settings = cell_spec_train(network->spec);
@@ -220,8 +240,12 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
   if (!o->quiet) fprintf(stderr, "writing %s\n", cell_run_folder_path(folder));
 
   cell_network_init(network, (uint64_t)o->seed, settings->init_shared);
-  CellTrainerOptions trainer_options = {
-      .train = *settings, .seed = (uint64_t)o->seed, .env = o->env, .agent = &network->agent};
+  CellTrainerOptions trainer_options = {.train = *settings,
+                                        .seed = (uint64_t)o->seed,
+                                        .env = o->env,
+                                        .agent = &network->agent,
+                                        .threads = o->network.engine.threads,
+                                        .drop_state = o->drop_state};
   trainer = cell_trainer_create(&trainer_options, diag);
   if (!trainer) goto done;
   description = describe(cli, o, network, argc, argv);
@@ -258,15 +282,17 @@ done:
 
 int cell_cmd_train(int argc, const char **argv) {
   const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *runs = NULL,
-             *envs = NULL;
+             *envs = NULL, *suite = NULL;
   Options o = {0};
   struct poptOption table[] = {
       {"seed", 0, POPT_ARG_STRING, &seed, 0, "of all that is random in the run (0)", "N"},
       {"steps", 0, POPT_ARG_STRING, &steps, 0, "environment steps; as --set train.steps=N", "N"},
       {"runs", 'o', POPT_ARG_STRING, &runs, 0, "where the run's folder is made (runs)", "FOLDER"},
       {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments stepped at once (1)", "N"},
-      {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of an update (all cores)", "N"},
+      {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of updates and environments (all cores)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      {"suite-dir", 0, POPT_ARG_STRING, &suite, 0,
+       "dmc: take models from the suite's original files (CELLC_SUITE_DIR)", "FOLDER"},
       {"drop-state", 0, POPT_ARG_NONE, &o.drop_state, 0,
        "act from the zero state at every step, to see what the state is worth", NULL},
       {"no-progress", 0, POPT_ARG_NONE, &o.no_progress, 0,
@@ -290,6 +316,8 @@ int cell_cmd_train(int argc, const char **argv) {
   seed = cell_cli_string(&cli, seed), steps = cell_cli_string(&cli, steps);
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
   runs = cell_cli_string(&cli, runs), envs = cell_cli_string(&cli, envs);
+  suite = cell_cli_string(&cli, suite);
+  if (suite) cell_dmc_suite_folder(suite);
   o.runs = runs && *runs ? runs : "runs";
   o.backend_name = backend ? backend : "cpu";
   if (seed && !cell_cli_count(seed, &o.seed)) {
