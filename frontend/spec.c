@@ -112,8 +112,9 @@ static void add_override(CellSpec *spec, const CellSetting *setting, const char 
                     .span = setting->span,
                     .path_span = span,
                     .origin = origin};
-  /* `compat` alone is short for train.compat */
+  /* `compat` and `env_seed` alone are short for those of train */
   if (strcmp(o.path, "compat") == 0) o.path = "train.compat";
+  if (strcmp(o.path, "env_seed") == 0) o.path = "train.env_seed";
   cell_text_free(&path);
   CELL_PUSH(spec->arena, spec->sets, spec->set_count, spec->set_capacity, o);
 }

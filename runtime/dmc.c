@@ -12,6 +12,10 @@ static const CellDmcTask *task_of(const CellEnvKind *kind) {
 
 // ---- physics ----
 
+static void keep_positions(CellDmc *s) {
+  if (s->has_quaternions) memcpy(s->raw, s->data->qpos, (size_t)s->model->nq * sizeof *s->raw);
+}
+
 void cell_dmc_advance(CellDmc *s, int n) {
   const CellMujoco *m = s->mujoco;
   if (!s->runge_kutta) {
@@ -19,10 +23,12 @@ void cell_dmc_advance(CellDmc *s, int n) {
     n--;
   }
   for (int i = 0; i < n; i++) m->mj_step(s->model, s->data);
+  keep_positions(s);
   m->mj_step1(s->model, s->data);
 }
 
 void cell_dmc_still(CellDmc *s) {
+  keep_positions(s);
   s->mujoco->mj_forward(&s->still, s->data);
 }
 
@@ -208,9 +214,16 @@ static bool check_model(CellDmc *s, CellDiag *diag) {
                t->domain, sizes[i].is, sizes[i].what, sizes[i].wanted);
     return false;
   }
+  // the suite's own files have some sensors more than ours
+  if (m->nsensordata > CELL_DMC_MAX_SENSORS) {
+    cell_error(diag, NULL, CELL_NOWHERE, "the model of `%s` has %d sensor values, and %d are room for",
+               t->domain, m->nsensordata, CELL_DMC_MAX_SENSORS);
+    return false;
+  }
   double step = m->opt.timestep, substeps = t->control_step > 0 ? t->control_step / step : 1;
   s->substeps = (int)(substeps + 0.5);
   s->runge_kutta = m->opt.integrator == mjINT_RK4;
+  s->has_quaternions = m->nq != m->nv;
   if (s->substeps < 1 || fabs(substeps - s->substeps) > 1e-8 ||
       t->seconds / (step * s->substeps) != CELL_DMC_STEPS) {
     cell_error(diag, NULL, CELL_NOWHERE,
@@ -373,7 +386,7 @@ static void observe(const CellEnvKind *kind, const void *state, void *observatio
 
 // everything that the future of an environment depends on, and what it shows: the rest of mjData
 // follows from it by mj_step1
-enum { MOST_Q = 24, MOST_SENSORS = 40 };
+enum { MOST_Q = CELL_DMC_MAX_POSITIONS, MOST_SENSORS = CELL_DMC_MAX_SENSORS };
 typedef struct {
   CellDmcRandom random;
   uint32_t seed;
@@ -400,9 +413,8 @@ static void save(const CellEnvKind *kind, const void *state, void *bytes) {
   if (s->task->places_geom) cell_dmc_put(to->placed, cell_dmc_placed(s), 3);
   if (!s->data) return;
   const mjModel *m = s->model;
-  CELL_ASSERT(m->nq <= MOST_Q && m->nsensordata <= MOST_SENSORS);
   to->time = s->data->time;
-  cell_dmc_put(to->qpos, s->data->qpos, m->nq);
+  cell_dmc_put(to->qpos, s->has_quaternions ? s->raw : s->data->qpos, m->nq);
   cell_dmc_put(to->qvel, s->data->qvel, m->nv);
   cell_dmc_put(to->warmstart, s->data->qacc_warmstart, m->nv);
   cell_dmc_put(to->act, s->data->act, m->na);
@@ -412,6 +424,7 @@ static void save(const CellEnvKind *kind, const void *state, void *bytes) {
 
 static void load_physics(void *context) {
   CellDmc *s = context;
+  keep_positions(s);
   s->mujoco->mj_step1(s->model, s->data);
 }
 

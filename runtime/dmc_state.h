@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { CELL_DMC_MAX_NAMES = 12, CELL_DMC_MAX_ACTUATORS = 12 };
+enum { CELL_DMC_MAX_NAMES = 12, CELL_DMC_MAX_ACTUATORS = 12, CELL_DMC_MAX_POSITIONS = 24, CELL_DMC_MAX_SENSORS = 64 };
 
 typedef struct CellDmc CellDmc;
 
@@ -51,6 +51,10 @@ struct CellDmc {
   mjModel *model; /* shared with the domain's other environments unless the task changes it */
   mjModel still;  /* the same arrays, with actuation off */
   mjData *data;   /* NULL after an error of the library, until the next reset */
+  /* Positions that the current ones were normalized from: a pass normalizes quaternions in place, and
+   * doing it again would change their last bits. Only of models with quaternions. */
+  double raw[CELL_DMC_MAX_POSITIONS];
+  bool has_quaternions;
   int at[CELL_DMC_MAX_NAMES];
   int substeps;
   bool runge_kutta;
