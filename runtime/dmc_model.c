@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 // ---- where models come from ----
 
@@ -53,19 +52,18 @@ static bool add_suite(Load *load, const char *folder, const char *domain, CellDi
   snprintf(path, sizeof path, "%s/%s.xml", folder, domain);
   char *text = strcmp(domain, "quadruped") == 0 ? cell_dmc_suite_quadruped(path, &length, diag)
                                                 : cell_read_file(path, 1 << 24, &length, diag);
-  if (!text) return false;
-  add_file(load, load->name, text, length);
-  free(text);
-  for (int i = 0; i < CELL_DMC_COUNT(shared); i++) {
+  bool ok = text != NULL;
+  if (ok) add_file(load, load->name, text, length);
+  for (int i = 0; ok && i < CELL_DMC_COUNT(shared); i++) {
+    if (!strstr(text, shared[i])) continue;
     snprintf(path, sizeof path, "%s/common/%s", folder, shared[i]);
-    // a file that needs one that is not there says so when it is loaded
-    if (access(path, R_OK) != 0) continue;
-    text = cell_read_file(path, 1 << 24, &length, diag);
-    if (!text) return false;
-    add_file(load, shared[i], text, length);
-    free(text);
+    char *include = cell_read_file(path, 1 << 24, &length, diag);
+    ok = include != NULL;
+    if (ok) add_file(load, shared[i], include, length);
+    free(include);
   }
-  return true;
+  free(text);
+  return ok;
 }
 
 static void add_own(Load *load, const char *domain) {
@@ -94,7 +92,7 @@ static mjModel *load_model(const CellMujoco *mujoco, const char *domain, CellDia
     add_own(&load, domain);
   if (ok && (!cell_mujoco_guard(compile, &load, message) || !load.model)) {
     load.model = NULL;
-    load.error[strcspn(load.error, "\n")] = 0;
+    for (char *p = load.error; *p; p++) *p = *p == '\n' ? ' ' : *p;
     cell_error(diag, NULL, CELL_NOWHERE, "MuJoCo cannot load the model %s%s%s.xml: %s",
                folder ? folder : "", folder ? "/" : "", domain,
                load.error[0] ? load.error : message);
