@@ -483,7 +483,8 @@ static void restore(const CellEnvKind *kind, void *state, const void *bytes) {
    .observe = observe,                                                                             \
    .failure = failure,                                                                             \
    .save = save,                                                                                   \
-   .restore = restore},
+   .restore = restore,                                                                             \
+   .scene = cell_dmc_scene},
 
 const CellEnvKind cell_dmc_kinds[CELL_DMC_TASKS] = {
 #include "runtime/dmc_kinds.def"

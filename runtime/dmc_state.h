@@ -99,6 +99,9 @@ void cell_dmc_still(CellDmc *s);
 /* Resets the physics to the model's initial state, a still forward pass included. */
 void cell_dmc_rest(CellDmc *s);
 
+/* CellEnvKind.scene (dmc_scene.c). */
+bool cell_dmc_scene(const CellEnvKind *kind, const void *state, CellScene *scene);
+
 /* ---- draws ---- */
 
 static inline double cell_dmc_uniform(CellDmc *s, double low, double high) {
