@@ -81,9 +81,14 @@ static void list(void **unused) {
   assert_non_null(document);
   const json_t *environments = json_object_get(document, "environments");
   assert_int_equal(json_array_size(environments), cell_env_count());
-  const json_t *second = json_array_get(environments, 4);
-  assert_string_equal(json_string_value(json_object_get(second, "name")), "minatar/breakout");
-  const json_t *actions = json_object_get(second, "actions");
+  const json_t *breakout = NULL;
+  size_t index;
+  json_t *one;
+  json_array_foreach(environments, index, one) {
+    const char *name = json_string_value(json_object_get(one, "name"));
+    if (strcmp(name, "minatar/breakout") == 0) breakout = one;
+  }
+  const json_t *actions = json_object_get(breakout, "actions");
   assert_int_equal(json_integer_value(json_object_get(actions, "count")), 3);
   json_decref(document);
   cell_text_free(&text);

@@ -316,7 +316,8 @@ static void test_seeds(void **state) {
   train.env_seed = 41;
   Stub *s = make_stub(2);
   open_trainer(s, &train, 0, diag);
-  assert_int_equal(((Counter *)s->trainer->env_states)[0].seed, 41);
+  assert_int_equal(((Counter *)s->trainer->env_states[0])->seed, 41);
+  assert_int_equal(((Counter *)s->trainer->env_states[1])->seed, 42);
   close_trainer(s);
   cell_diag_destroy(diag);
 }
@@ -364,6 +365,88 @@ static void test_divergence_and_failure(void **state) {
   cell_diag_destroy(diag);
 }
 
+// ---- simulations: steps that are worth a thread, that may fail, that the authors seeded ----
+
+static bool counter_failure(const CellEnvKind *kind, const void *state, CellDiag *diag) {
+  (void)kind;
+  const Counter *c = state;
+  // the start of its third episode, of one environment
+  bool failed = c->seed == 12 && c->episode == 3;
+  if (failed && diag) cell_error(diag, NULL, CELL_NOWHERE, "the third episode does not begin");
+  return failed;
+}
+
+static Stub *make_simulation(const CellEnvKind *kind, const CellTrain *train, int threads,
+                             CellDiag *diag) {
+  Stub *s = make_stub(3);
+  CellTrainerOptions options = {
+      .train = *train, .env = kind, .agent = &s->agent, .threads = threads};
+  s->trainer = cell_trainer_create(&options, diag);
+  assert_non_null(s->trainer);
+  return s;
+}
+
+static void test_failing_environment(void **state) {
+  (void)state;
+  CellEnvKind kind = counter;
+  kind.failure = counter_failure;
+  CellTrain train = settings;
+  train.env_seed = 11, train.warmup = 900;
+  for (int heavy = 0; heavy < 2; heavy++) {
+    kind.heavy = heavy;
+    CellDiag *diag = cell_diag_create();
+    Stub *s = make_simulation(&kind, &train, 3, diag);
+    int steps = 0;
+    while (cell_trainer_step(s->trainer, diag) == CELL_TRAIN_OK) steps++;
+    // seed 12: two episodes of 7 steps
+    assert_int_equal(steps, 13);
+    assert_int_equal(diag->error_count, 1);
+    close_trainer(s);
+    cell_diag_destroy(diag);
+  }
+}
+
+// the same run on any number of threads
+static void test_threads(void **state) {
+  (void)state;
+  CellEnvKind kind = counter;
+  kind.heavy = true;
+  CellDiag *diag = cell_diag_create();
+  static float seen[4][300 * 2 * BATCH];
+  for (int threads = 1; threads <= 4; threads++) {
+    Stub *s = make_simulation(&kind, &settings, threads, diag);
+    for (int i = 0; i < 300; i++) {
+      cell_trainer_step(s->trainer, diag);
+      memcpy(seen[threads - 1] + (size_t)i * 2 * BATCH, s->s, 2 * BATCH * sizeof(float));
+    }
+    close_trainer(s);
+    assert_memory_equal(seen[0], seen[threads - 1], sizeof seen[0]);
+  }
+  assert_true(seen[0][300 * 2 * BATCH - 1] > 0);
+  cell_diag_destroy(diag);
+}
+
+static void test_authors_seed(void **state) {
+  (void)state;
+  CellDiag *diag = cell_diag_create();
+  CellEnvKind kind = counter;
+  CellTrain train = settings;
+  uint32_t from_run[3];
+  Stub *s = make_simulation(&kind, &train, 1, diag);
+  for (int e = 0; e < 3; e++) from_run[e] = ((Counter *)s->trainer->env_states[e])->seed;
+  close_trainer(s);
+  train.env_seed = CELL_ENV_SEED_AUTHORS;
+  for (kind.authors_seed = 0; kind.authors_seed < 2; kind.authors_seed++) {
+    s = make_simulation(&kind, &train, 1, diag);
+    for (int e = 0; e < 3; e++) {
+      uint32_t seed = ((Counter *)s->trainer->env_states[e])->seed;
+      assert_int_equal(seed, kind.authors_seed > 0 ? 1 : from_run[e]);
+    }
+    close_trainer(s);
+  }
+  cell_diag_destroy(diag);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_when_updates_and_copies_happen),
@@ -374,6 +457,9 @@ int main(void) {
       cmocka_unit_test(test_seeds),
       cmocka_unit_test(test_returns),
       cmocka_unit_test(test_divergence_and_failure),
+      cmocka_unit_test(test_failing_environment),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_authors_seed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
