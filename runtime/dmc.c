@@ -155,9 +155,9 @@ static bool failure(const CellEnvKind *kind, const void *state, CellDiag *diag) 
   if (!s->failed || !diag) return s->failed;
   char when[64] = "at the start";
   if (s->step >= 0) snprintf(when, sizeof when, "in step %d", (int)s->step + 1);
-  CellRecord *record =
-      cell_error(diag, NULL, CELL_NOWHERE, "the physics of `%s` failed %s of episode %d, seed %u: %s",
-                 kind->name, when, (int)s->episode, (unsigned)s->seed, s->message);
+  CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE,
+                                  "the physics of `%s` failed %s of episode %d, seed %u: %s",
+                                  kind->name, when, (int)s->episode, (unsigned)s->seed, s->message);
   if (s->step < 0) {
     cell_help(diag, record, "to see it again: cellc env trace %s --seed %u --episode %d",
               kind->name, (unsigned)s->seed, (int)s->episode);
@@ -216,8 +216,9 @@ static bool check_model(CellDmc *s, CellDiag *diag) {
   }
   // the suite's own files have some sensors more than ours
   if (m->nsensordata > CELL_DMC_MAX_SENSORS) {
-    cell_error(diag, NULL, CELL_NOWHERE, "the model of `%s` has %d sensor values, and %d are room for",
-               t->domain, m->nsensordata, CELL_DMC_MAX_SENSORS);
+    cell_error(diag, NULL, CELL_NOWHERE,
+               "the model of `%s` has %d sensor values, and %d are room for", t->domain,
+               m->nsensordata, CELL_DMC_MAX_SENSORS);
     return false;
   }
   double step = m->opt.timestep, substeps = t->control_step > 0 ? t->control_step / step : 1;
@@ -360,7 +361,8 @@ static CellEnvStep move(const CellEnvKind *kind, void *state, const float *compo
   CellDmc *s = state;
   if (!is_running(s)) return (CellEnvStep){.truncated = true};
   for (int j = 0; j < kind->actions.dimension; j++) {
-    double low = s->model->actuator_ctrlrange[2 * j], high = s->model->actuator_ctrlrange[2 * j + 1];
+    double low = s->model->actuator_ctrlrange[2 * j],
+           high = s->model->actuator_ctrlrange[2 * j + 1];
     s->data->ctrl[j] = (float)(((double)components[j] + 1) / 2 * (high - low) + low);
   }
   s->bang_bang = false;

@@ -4,11 +4,10 @@
 
 static bool open_environment(const CellEnvKind *kind, void *state, CellDiag *diag) {
   (void)state;
-  CellRecord *record = cell_error(diag, CELL_E_MUJOCO, CELL_NOWHERE,
-                                  "`%s` needs MuJoCo, and this program was built without its header",
-                                  kind->name);
-  cell_help(diag, record,
-            "`apt-get install libmujoco-dev`, then configure and build cellc again");
+  CellRecord *record =
+      cell_error(diag, CELL_E_MUJOCO, CELL_NOWHERE,
+                 "`%s` needs MuJoCo, and this program was built without its header", kind->name);
+  cell_help(diag, record, "`apt-get install libmujoco-dev`, then configure and build cellc again");
   return false;
 }
 

@@ -129,8 +129,8 @@ const CellDmcTask cell_dmc_finger[1] = {{.domain = "finger",
 
 enum { BALL_X, BALL_Z, BALL_BODY, BALL_GEOM, BALL_TARGET };
 static const CellDmcName ball_names[] = {
-    [BALL_X] = {mjOBJ_JOINT, "ball_x"},       [BALL_Z] = {mjOBJ_JOINT, "ball_z"},
-    [BALL_BODY] = {mjOBJ_BODY, "ball"},       [BALL_GEOM] = {mjOBJ_GEOM, "ball"},
+    [BALL_X] = {mjOBJ_JOINT, "ball_x"},     [BALL_Z] = {mjOBJ_JOINT, "ball_z"},
+    [BALL_BODY] = {mjOBJ_BODY, "ball"},     [BALL_GEOM] = {mjOBJ_GEOM, "ball"},
     [BALL_TARGET] = {mjOBJ_SITE, "target"},
 };
 

@@ -52,9 +52,12 @@ const CellDmcTask cell_dmc_cartpole[1] = {{.domain = "cartpole",
 
 enum { ACROBOT_SHOULDER, ACROBOT_ELBOW, ACROBOT_UPPER, ACROBOT_LOWER, ACROBOT_TIP, ACROBOT_TARGET };
 static const CellDmcName acrobot_names[] = {
-    [ACROBOT_SHOULDER] = {mjOBJ_JOINT, "shoulder"}, [ACROBOT_ELBOW] = {mjOBJ_JOINT, "elbow"},
-    [ACROBOT_UPPER] = {mjOBJ_BODY, "upper_arm"},    [ACROBOT_LOWER] = {mjOBJ_BODY, "lower_arm"},
-    [ACROBOT_TIP] = {mjOBJ_SITE, "tip"},            [ACROBOT_TARGET] = {mjOBJ_SITE, "target"},
+    [ACROBOT_SHOULDER] = {mjOBJ_JOINT, "shoulder"},
+    [ACROBOT_ELBOW] = {mjOBJ_JOINT, "elbow"},
+    [ACROBOT_UPPER] = {mjOBJ_BODY, "upper_arm"},
+    [ACROBOT_LOWER] = {mjOBJ_BODY, "lower_arm"},
+    [ACROBOT_TIP] = {mjOBJ_SITE, "tip"},
+    [ACROBOT_TARGET] = {mjOBJ_SITE, "target"},
 };
 
 static void acrobot_begin(CellDmc *s) {

@@ -34,9 +34,8 @@ static double walker_reward(const CellDmc *s) {
 #define WALKER(task, speed)                                                                        \
   {                                                                                                \
     .domain = "walker", .name = task, .control_step = 0.025, .parameter = (speed), .seconds = 25,  \
-    .nq = 9, .nv = 9, .nu = 6, .names = walker_names,                                              \
-    .name_count = CELL_DMC_COUNT(walker_names), .begin = cell_dmc_randomize_joints,                \
-    .observe = walker_observe, .reward = walker_reward                                             \
+    .nq = 9, .nv = 9, .nu = 6, .names = walker_names, .name_count = CELL_DMC_COUNT(walker_names),  \
+    .begin = cell_dmc_randomize_joints, .observe = walker_observe, .reward = walker_reward         \
   }
 const CellDmcTask cell_dmc_walker[3] = {WALKER("run", 8), WALKER("stand", 0), WALKER("walk", 1)};
 
@@ -77,9 +76,8 @@ static double hopper_reward(const CellDmc *s) {
 #define HOPPER(task, speed)                                                                        \
   {                                                                                                \
     .domain = "hopper", .name = task, .control_step = 0.02, .parameter = (speed), .seconds = 20,   \
-    .nq = 7, .nv = 7, .nu = 4, .names = hopper_names,                                              \
-    .name_count = CELL_DMC_COUNT(hopper_names), .begin = cell_dmc_randomize_joints,                \
-    .observe = hopper_observe, .reward = hopper_reward                                             \
+    .nq = 7, .nv = 7, .nu = 4, .names = hopper_names, .name_count = CELL_DMC_COUNT(hopper_names),  \
+    .begin = cell_dmc_randomize_joints, .observe = hopper_observe, .reward = hopper_reward         \
   }
 const CellDmcTask cell_dmc_hopper[2] = {HOPPER("hop", 2), HOPPER("stand", 0)};
 

@@ -14,16 +14,11 @@ typedef struct {
 } View;
 
 static const View views[] = {
-    {"acrobot", 'y', 5.6, NULL, {0, 0, 2}, 0},
-    {"ball_in_cup", 'y', 1.4, NULL, {0, 0, 0.45}, 0},
-    {"cartpole", 'y', 4.6, NULL, {0, 0, 1}, 0},
-    {"cheetah", 'y', 4, "torso", {0}, 0.7},
-    {"finger", 'y', 1.4, NULL, {0, 0, 0.4}, 0},
-    {"fish", 'z', 1.2, NULL, {0, 0, 0.2}, 0},
-    {"hopper", 'y', 3, "torso", {0}, 0.7},
-    {"quadruped", 'y', 4, "torso", {0}, 0.7},
-    {"reacher", 'z', 0.7, NULL, {0, 0, 0}, 0},
-    {"walker", 'y', 4, "torso", {0}, 0.9},
+    {"acrobot", 'y', 5.6, NULL, {0, 0, 2}, 0},  {"ball_in_cup", 'y', 1.4, NULL, {0, 0, 0.45}, 0},
+    {"cartpole", 'y', 4.6, NULL, {0, 0, 1}, 0}, {"cheetah", 'y', 4, "torso", {0}, 0.7},
+    {"finger", 'y', 1.4, NULL, {0, 0, 0.4}, 0}, {"fish", 'z', 1.2, NULL, {0, 0, 0.2}, 0},
+    {"hopper", 'y', 3, "torso", {0}, 0.7},      {"quadruped", 'y', 4, "torso", {0}, 0.7},
+    {"reacher", 'z', 0.7, NULL, {0, 0, 0}, 0},  {"walker", 'y', 4, "torso", {0}, 0.9},
 };
 
 static CellGeomKind kind_of(int type) {

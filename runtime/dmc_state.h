@@ -9,7 +9,12 @@
 
 #include <math.h>
 
-enum { CELL_DMC_MAX_NAMES = 12, CELL_DMC_MAX_ACTUATORS = 12, CELL_DMC_MAX_POSITIONS = 24, CELL_DMC_MAX_SENSORS = 64 };
+enum {
+  CELL_DMC_MAX_NAMES = 12,
+  CELL_DMC_MAX_ACTUATORS = 12,
+  CELL_DMC_MAX_POSITIONS = 24,
+  CELL_DMC_MAX_SENSORS = 64
+};
 
 typedef struct CellDmc CellDmc;
 
@@ -22,11 +27,11 @@ typedef struct {
 
 typedef struct {
   const char *domain, *name;
-  double control_step;     /* seconds; 0: one physics step */
-  double parameter;        /* what the tasks of a domain differ in: a speed, a size */
-  double seconds;          /* time limit */
-  int nq, nv, nu, na;      /* sizes that the model must have */
-  bool places_geom;        /* `begin` moves the first of the names, a geom */
+  double control_step;      /* seconds; 0: one physics step */
+  double parameter;         /* what the tasks of a domain differ in: a speed, a size */
+  double seconds;           /* time limit */
+  int nq, nv, nu, na;       /* sizes that the model must have */
+  bool places_geom;         /* `begin` moves the first of the names, a geom */
   const CellDmcName *names; /* their numbers are in CellDmc.at, in this order */
   int name_count;
   /* Changes for good to the environment's own model; NULL: none. */
@@ -144,7 +149,9 @@ static inline double cell_dmc_quadratic(double x) {
 
 /* ---- reading ---- */
 
-static inline double cell_dmc_upright(const CellDmc *s, int body) { return s->data->xmat[9 * body + 8]; }
+static inline double cell_dmc_upright(const CellDmc *s, int body) {
+  return s->data->xmat[9 * body + 8];
+}
 
 /* Position of the geom that the task places. */
 static inline double *cell_dmc_placed(const CellDmc *s) {

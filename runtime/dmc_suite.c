@@ -46,7 +46,8 @@ static void change(xmlNode *parent) {
 }
 
 char *cell_dmc_suite_quadruped(const char *path, size_t *length, CellDiag *diag) {
-  xmlDoc *document = xmlReadFile(path, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+  xmlDoc *document =
+      xmlReadFile(path, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
   xmlNode *root = document ? xmlDocGetRootElement(document) : NULL;
   if (!root) {
     const xmlError *error = xmlGetLastError();

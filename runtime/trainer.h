@@ -45,7 +45,7 @@ typedef struct {
   int64_t episodes;
   double recent[CELL_RECENT_EPISODES]; /* returns; episode n is at n % CELL_RECENT_EPISODES */
   CellEpisode *running;                /* of each environment: return and length so far */
-  void **env_states;                   /* of cell_env_create; cell_env_save copies what is in them */
+  void **env_states; /* of cell_env_create; cell_env_save copies what is in them */
   CellReplay *replay;
   /* what the last sweep brought */
   CellEpisode *finished;
@@ -58,8 +58,9 @@ typedef struct {
   CellTensorData act_obs, act_action;
   CellTensorData *carries, *metrics;
   CellBatch batch;
-  uint32_t *observations, *finals; /* of each environment: the current one; what an episode ended with */
-  CellEnvStep *results;            /* of each environment's last step */
+  uint32_t *observations,
+      *finals;          /* of each environment: the current one; what an episode ended with */
+  CellEnvStep *results; /* of each environment's last step */
   unsigned char *saved; /* carried rows of environments that must not advance */
   int32_t *actions;
   bool *explores;

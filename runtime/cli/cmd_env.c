@@ -156,7 +156,8 @@ static int trace_suite(CellCli *cli, const CellEnvKind *kind, const Options *opt
   if (options->steps || options->sticky || options->no_ramping || options->action_set ||
       options->digest) {
     return cell_cli_usage(
-        cli, "`%s` takes only --seed, --episode, --episodes, --actions and --suite-dir", kind->name);
+        cli, "`%s` takes only --seed, --episode, --episodes, --actions and --suite-dir",
+        kind->name);
   }
   uint64_t seed = 0, first = 0, episodes = 1;
   uint16_t actions[CELL_DMC_STEPS];

@@ -72,7 +72,8 @@ typedef double Loop(const CellEnvKind *kind, CellDmc *s, int steps);
 static volatile double used;
 
 // seconds of `steps` control steps on each of so many threads
-static double measure(Loop *loop, const CellEnvKind *kind, CellDmc **states, int threads, int steps) {
+static double measure(Loop *loop, const CellEnvKind *kind, CellDmc **states, int threads,
+                      int steps) {
   for (int t = 0; t < threads; t++) cell_env_start(kind, states[t], NULL, 1);
   double began = 0, ended = 0;
 #pragma omp parallel num_threads(threads)
@@ -124,8 +125,8 @@ static void bench(const CellEnvKind *kind, int turns, double seconds) {
   // two threads do twice the steps
   double scaling = (2 * t[1] / t[3]) / (2 * t[0] / t[2]);
   printf("%-22s %10.0f %10.0f %8.1f %7.2f %% %8s %10.2f %10.2f %10.3f\n", kind->name, 1e9 * t[0],
-         1e9 * t[1], 1e9 * more, 100 * more / t[0], more <= allowed ? "ok" : "MORE", 2 * t[0] / t[2],
-         2 * t[1] / t[3], scaling);
+         1e9 * t[1], 1e9 * more, 100 * more / t[0], more <= allowed ? "ok" : "MORE",
+         2 * t[0] / t[2], 2 * t[1] / t[3], scaling);
   fflush(stdout);
   for (int i = 0; i < MOST_THREADS; i++) cell_env_destroy(kind, states[i]);
   cell_diag_destroy(diag);

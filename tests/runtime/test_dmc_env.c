@@ -189,7 +189,8 @@ static void run_copies(const CellEnvKind *kind, int threads, Piece *pieces) {
 
 static void threads(void **unused) {
   (void)unused;
-  Piece *alone = cell_malloc(COPIES * sizeof *alone), *together = cell_malloc(COPIES * sizeof *alone);
+  Piece *alone = cell_malloc(COPIES * sizeof *alone),
+        *together = cell_malloc(COPIES * sizeof *alone);
   for (int i = 0; i < CELL_DMC_TASKS; i++) {
     const CellEnvKind *kind = &cell_dmc_kinds[i];
     run_copies(kind, 1, alone);
@@ -222,7 +223,8 @@ static void components(void **unused) {
       for (int j = 0; j < n; j++) ends[j] = action >> (n - 1 - j) & 1 ? 1 : -1;
       CellEnvStep x = cell_env_act(kind, a, action), y = kind->move(kind, b, ends);
       for (int j = 0; j < n; j++) {
-        double low = b->model->actuator_ctrlrange[2 * j], high = b->model->actuator_ctrlrange[2 * j + 1];
+        double low = b->model->actuator_ctrlrange[2 * j],
+               high = b->model->actuator_ctrlrange[2 * j + 1];
         assert_true(b->data->ctrl[j] == (float)(ends[j] > 0 ? high : low));
       }
       // MuJoCo clamps what is beyond an actuator's end
@@ -231,7 +233,8 @@ static void components(void **unused) {
     float middle[CELL_DMC_MAX_ACTUATORS] = {0};
     kind->move(kind, b, middle);
     for (int j = 0; j < n; j++) {
-      double low = b->model->actuator_ctrlrange[2 * j], high = b->model->actuator_ctrlrange[2 * j + 1];
+      double low = b->model->actuator_ctrlrange[2 * j],
+             high = b->model->actuator_ctrlrange[2 * j + 1];
       assert_true(b->data->ctrl[j] == (float)((high - low) / 2 + low));
     }
     cell_env_destroy(kind, a);
@@ -247,11 +250,13 @@ static void models(void **unused) {
   static const struct {
     const char *one, *other;
     bool shared;
-  } pairs[] = {
-      {"dmc/walker-walk", "dmc/walker-run", true},   {"dmc/hopper-hop", "dmc/hopper-stand", true},
-      {"dmc/cheetah-run", "dmc/cheetah-run", true},  {"dmc/reacher-easy", "dmc/reacher-hard", false},
-      {"dmc/fish-swim", "dmc/fish-swim", false},     {"dmc/finger-spin", "dmc/finger-spin", false},
-      {"dmc/walker-walk", "dmc/hopper-stand", false}};
+  } pairs[] = {{"dmc/walker-walk", "dmc/walker-run", true},
+               {"dmc/hopper-hop", "dmc/hopper-stand", true},
+               {"dmc/cheetah-run", "dmc/cheetah-run", true},
+               {"dmc/reacher-easy", "dmc/reacher-hard", false},
+               {"dmc/fish-swim", "dmc/fish-swim", false},
+               {"dmc/finger-spin", "dmc/finger-spin", false},
+               {"dmc/walker-walk", "dmc/hopper-stand", false}};
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
     const CellEnvKind *one = find_task(pairs[i].one), *other = find_task(pairs[i].other);
     CellDmc *a = open_env(one), *b = open_env(other);
@@ -324,9 +329,9 @@ static void random_policy(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(descriptions), cmocka_unit_test(draws),      cmocka_unit_test(starts),
-      cmocka_unit_test(ends),         cmocka_unit_test(saving),     cmocka_unit_test(threads),
-      cmocka_unit_test(components),   cmocka_unit_test(models),     cmocka_unit_test(random_policy),
+      cmocka_unit_test(descriptions), cmocka_unit_test(draws),  cmocka_unit_test(starts),
+      cmocka_unit_test(ends),         cmocka_unit_test(saving), cmocka_unit_test(threads),
+      cmocka_unit_test(components),   cmocka_unit_test(models), cmocka_unit_test(random_policy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -210,10 +210,13 @@ static void bad_models(void **unused) {
   expect_refused("dmc/acrobot-swingup", "skybox.xml");
   write_model("acrobot", "name=\"tip\"", "name=\"top\"");
   expect_refused("dmc/acrobot-swingup", "the model of `acrobot` lacks a site named `tip`");
-  write_model("acrobot", "<motor name=\"elbow\"", "<motor name=\"more\" joint=\"elbow\"/><motor name=\"elbow\"");
-  expect_refused("dmc/acrobot-swingup", "the model of `acrobot` has 2 actuators, and the task wants 1");
+  write_model("acrobot", "<motor name=\"elbow\"",
+              "<motor name=\"more\" joint=\"elbow\"/><motor name=\"elbow\"");
+  expect_refused("dmc/acrobot-swingup",
+                 "the model of `acrobot` has 2 actuators, and the task wants 1");
   write_model("acrobot", "timestep=\"0.01\"", "timestep=\"0.02\"");
-  expect_refused("dmc/acrobot-swingup", "steps of 0.02 s: they do not make an episode of 1000 steps");
+  expect_refused("dmc/acrobot-swingup",
+                 "steps of 0.02 s: they do not make an episode of 1000 steps");
   write_model("walker", "timestep=\"0.0025\"", "timestep=\"0.003\"");
   expect_refused("dmc/walker-walk", "steps of 0.003 s");
   write_model("reacher", "name=\"target\"", "name=\"goal\"");
@@ -267,13 +270,15 @@ static void suite_files(void **unused) {
 
 static void expect(const char *line, int code, const char *part) {
   CellText command = {0}, output = {0};
-  cell_text_printf(&command, "cd %s; cellc() { timeout 60 '%s/cellc' \"$@\"; }; { %s\n} 2>&1 </dev/null",
+  cell_text_printf(&command,
+                   "cd %s; cellc() { timeout 60 '%s/cellc' \"$@\"; }; { %s\n} 2>&1 </dev/null",
                    root, CELLC_BINARY_DIR, line);
   FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
   assert_non_null(pipe);
   char piece[4096];
   size_t length;
-  while ((length = fread(piece, 1, sizeof piece, pipe)) > 0) cell_text_append(&output, piece, length);
+  while ((length = fread(piece, 1, sizeof piece, pipe)) > 0)
+    cell_text_append(&output, piece, length);
   cell_text_append(&output, "", 0);
   int status = pclose(pipe), got = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   const char *text = output.data ? output.data : "";
@@ -294,10 +299,12 @@ static void commands(void **unused) {
   (void)unused;
   // without the library: one error, its own exit code, nothing written; what needs no physics works
   static const char *const without[] = {"cellc env trace dmc/walker-walk",
-                                        "cellc train " ARQ TINY "--env dmc/walker-walk --runs left"};
+                                        "cellc train " ARQ TINY
+                                        "--env dmc/walker-walk --runs left"};
   for (int i = 0; i < 2; i++) {
     CellText line = {0};
-    cell_text_printf(&line, "CELLC_LIBMUJOCO=/nonexistent.so; export CELLC_LIBMUJOCO; %s", without[i]);
+    cell_text_printf(&line, "CELLC_LIBMUJOCO=/nonexistent.so; export CELLC_LIBMUJOCO; %s",
+                     without[i]);
     expect(line.data, 3, "apt-get install libmujoco-dev");
     cell_text_free(&line);
   }
@@ -317,7 +324,8 @@ static void commands(void **unused) {
   expect("cellc env trace dmc/walker-walk --actions hex:00 --episodes 2", 2, "of one episode");
   expect("cellc env trace minatar/breakout --episodes 2", 2, "no task of the control suite");
   expect("cellc env trace dmc/walker-walk --suite-dir /nonexistent", 1, "/nonexistent/walker.xml");
-  expect("CELLC_SUITE_DIR=/nonexistent cellc env trace dmc/walker-walk", 1, "/nonexistent/walker.xml");
+  expect("CELLC_SUITE_DIR=/nonexistent cellc env trace dmc/walker-walk", 1,
+         "/nonexistent/walker.xml");
   expect("cellc train " ARQ TINY "--env dmc/walker-walk --suite-dir /nonexistent", 1,
          "/nonexistent/walker.xml");
   // a run that fails says what of, keeps its folder, and leaves no log of the library's

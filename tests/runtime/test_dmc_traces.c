@@ -48,17 +48,17 @@ static bool same_library(void) {
 
 typedef struct {
   const char *domain;
-  bool reward;          /* exp */
-  int first, last;      /* entries of an observation, counted from 0; last < first: none */
-  double absolute;      /* bound of these entries where it is no relative one */
+  bool reward;     /* exp */
+  int first, last; /* entries of an observation, counted from 0; last < first: none */
+  double absolute; /* bound of these entries where it is no relative one */
 } Exception;
 
 // two factors of cartpole's reward have an exp of their own; of a target within 0.2 of the centre one
 // unit in the last place is at most 2^-55, the entry is a difference with it, below 1/2
 static const Exception exceptions[] = {
-    {"walker", true, 0, -1, 0},       {"cartpole", true, 0, -1, 0}, {"acrobot", true, 0, -1, 0},
-    {"fish", true, 0, -1, 0},         {"hopper", false, 13, 14, 0}, {"finger", false, 7, 8, 0},
-    {"quadruped", false, 54, 77, 0},  {"reacher", false, 2, 3, 0x1p-54},
+    {"walker", true, 0, -1, 0},      {"cartpole", true, 0, -1, 0},      {"acrobot", true, 0, -1, 0},
+    {"fish", true, 0, -1, 0},        {"hopper", false, 13, 14, 0},      {"finger", false, 7, 8, 0},
+    {"quadruped", false, 54, 77, 0}, {"reacher", false, 2, 3, 0x1p-54},
 };
 
 static const Exception *exception_of(const CellEnvKind *kind) {
@@ -177,7 +177,11 @@ static void parts(void **unused) {
     actions[i % CELL_DMC_STEPS] = (uint16_t)((s >> 16) % 4);
   }
   out = open_memstream(&part, &part_length);
-  trace = (CellDmcTrace){.kind = kind, .seed = 3, .first = 2, .episodes = 1, .actions = actions,
+  trace = (CellDmcTrace){.kind = kind,
+                         .seed = 3,
+                         .first = 2,
+                         .episodes = 1,
+                         .actions = actions,
                          .action_count = CELL_DMC_STEPS};
   assert_true(cell_dmc_trace_print(&trace, out, diag));
   fclose(out);
@@ -189,7 +193,8 @@ static void parts(void **unused) {
 
 static void action_texts(void **unused) {
   (void)unused;
-  const CellEnvKind *walker = find_task("dmc/walker-walk"), *cart = find_task("dmc/cartpole-swingup");
+  const CellEnvKind *walker = find_task("dmc/walker-walk"),
+                    *cart = find_task("dmc/cartpole-swingup");
   uint16_t actions[CELL_DMC_STEPS];
   assert_int_equal(cell_dmc_trace_actions(walker, "003f1c", actions), 3);
   assert_int_equal(actions[0], 0);
