@@ -30,7 +30,9 @@ static void on_error(const char *text) {
 bool cell_mujoco_guard(void (*body)(void *context), void *context,
                        char message[CELL_MUJOCO_MESSAGE]) {
   CELL_ASSERT(!guard);
-  Guard here = {.message = message};
+  // the place to leave to is some hundred bytes, which setjmp fills
+  Guard here;
+  here.message = message;
   message[0] = 0;
   guard = &here;
   if (setjmp(here.leave) != 0) {
