@@ -41,7 +41,7 @@ typedef struct {
 } CellDmcPhysics;
 CellDmcPhysics cell_dmc_physics(const void *state);
 
-/* The task's domain and name, "walker" and "walk", and how many actuators it has. */
+/* The task's domain and name, "walker" and "walk". */
 const char *cell_dmc_domain(const CellEnvKind *kind);
 const char *cell_dmc_task(const CellEnvKind *kind);
 

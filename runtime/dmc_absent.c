@@ -37,7 +37,32 @@ bool cell_dmc_is(const CellEnvKind *kind) {
   return kind->open == open_environment;
 }
 
-// nothing can be opened, so nobody calls these
 void cell_dmc_suite_folder(const char *folder) {
   (void)folder;
+}
+
+// what follows takes an environment that was opened
+
+void cell_dmc_observe(const CellEnvKind *kind, const void *state, double *values) {
+  (void)state, (void)values;
+  CELL_ASSERT(!kind);
+}
+
+CellDmcPhysics cell_dmc_physics(const void *state) {
+  CELL_ASSERT(!state);
+  return (CellDmcPhysics){0};
+}
+
+const char *cell_dmc_domain(const CellEnvKind *kind) {
+  CELL_ASSERT(!kind);
+  return "";
+}
+
+const char *cell_dmc_task(const CellEnvKind *kind) {
+  CELL_ASSERT(!kind);
+  return "";
+}
+
+const char *cell_dmc_version(void) {
+  return "";
 }

@@ -1,7 +1,7 @@
 /* runtime.h - the runtime layer: environments, replay, training, runs. All of it in one include.
  *
- *   env.h         environments as blocks of plain data (minatar.h: five games; classic.h: three
- *                 tasks of classic control; scene.h: what an environment looks like)
+ *   env.h         environments (minatar.h: five games; classic.h: three tasks of classic control;
+ *                 dmc.h: fourteen of the control suite; scene.h: what an environment looks like)
  *   random.h      draws as functions of (seed, stream, step, index)
  *   init.h        initial values of parameters
  *   network.h     a .cell file compiled for an environment's shapes
@@ -40,6 +40,8 @@
 #include "runtime/agent.h"
 #include "runtime/bench.h"
 #include "runtime/classic.h"
+#include "runtime/dmc.h"
+#include "runtime/dmc_trace.h"
 #include "runtime/draw.h"
 #include "runtime/env.h"
 #include "runtime/evaluate.h"
