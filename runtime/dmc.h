@@ -28,7 +28,8 @@ bool cell_dmc_is(const CellEnvKind *kind);
 
 /* Models of environments opened from now on come from the suite's original files in this folder
  * (walker.xml and so on, with its folder `common`); NULL: from those that travel with the program,
- * which is how it begins unless CELLC_SUITE_DIR is set. Not while another thread opens one. */
+ * which is how it begins unless CELLC_SUITE_DIR is set. Only while no environment of the suite is
+ * open: they share models. */
 void cell_dmc_suite_folder(const char *folder);
 
 /* The current observation in double precision, kind->observation.count numbers. */

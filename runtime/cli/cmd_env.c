@@ -32,13 +32,15 @@ static json_t *describe(const CellEnvKind *kind) {
   json_t *observation =
       json_pack("{s:o, s:s, s:f, s:o}", "shape", shape, "representation", bits ? "bits" : "real",
                 "density", o->density, "channels", names(o->channels, o->shape[o->rank - 1]));
-  bool discrete = kind->actions.count > 0;
-  int actions = discrete ? kind->actions.count : kind->actions.dimension;
-  return json_pack(
-      "{s:s, s:s, s:o?, s:o, s:{s:s, s:i, s:o}, s:o}", "name", kind->name, "summary", kind->summary,
-      "time_limit", kind->time_limit > 0 ? json_integer(kind->time_limit) : json_null(),
-      "observation", observation, "actions", "kind", discrete ? "discrete" : "continuous", "count",
-      actions, "names", names(kind->actions.names, actions), "settings", settings);
+  const CellEnvActions *a = &kind->actions;
+  int count = a->count > 0 ? a->count : a->dimension;
+  const char *how = a->bits ? "bang-bang" : a->count > 0 ? "discrete" : "continuous";
+  json_t *actions = json_pack("{s:s, s:i, s:i, s:o}", "kind", how, "count", count, "components",
+                              a->dimension, "names", names(a->names, count));
+  return json_pack("{s:s, s:s, s:o?, s:o, s:o, s:o}", "name", kind->name, "summary", kind->summary,
+                   "time_limit",
+                   kind->time_limit > 0 ? json_integer(kind->time_limit) : json_null(),
+                   "observation", observation, "actions", actions, "settings", settings);
 }
 
 static void list_json(void) {

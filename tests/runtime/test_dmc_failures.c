@@ -339,6 +339,12 @@ static void commands(void **unused) {
   // one that does not is evaluated
   expect("cellc train " ARQ TINY "--env dmc/cartpole-swingup --envs 2 --steps 300 --runs runs", 0,
          "runs/arq_dmc-cartpole-swingup");
+  // a run is the same on any number of threads, and environments are seeded apart from it
+#define WALK "cellc train " ARQ TINY "--env dmc/walker-walk --envs 3 --steps 600 --seed 2 --runs "
+  expect(WALK "one --threads 1 && " WALK "two --threads 2 && " WALK "seeded --set env_seed=5", 0,
+         "");
+  expect("cmp one/*/params.safetensors two/*/params.safetensors", 0, "");
+  expect("cmp one/*/params.safetensors seeded/*/params.safetensors", 1, "differ");
   expect("cellc eval runs/* --episodes 2 --max-steps 50 --backend interp", 0, "policy");
 }
 

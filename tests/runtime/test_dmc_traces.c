@@ -83,13 +83,13 @@ static bool agree(Comparison *c, const char *word, int entry, double recorded, d
                             : strcmp(word, "obs") == 0 && entry >= c->exception->first &&
                                   entry <= c->exception->last;
   c->compared++;
+  if (recorded == got && signbit(recorded) == signbit(got)) return true;
+  c->excepted++;
   if (!c->same_library) {
     double bound = c->step <= 20 ? 1e-9 : c->step <= 100 ? 1e-6 : INFINITY;
     return isfinite(got) && fabs(got - recorded) <= bound * fmax(1, fabs(recorded));
   }
-  if (recorded == got && signbit(recorded) == signbit(got)) return true;
   if (!excepted) return false;
-  c->excepted++;
   if (c->exception->absolute > 0) return fabs(got - recorded) <= c->exception->absolute;
   // one unit of a factor is at most two of a product
   return fabs(got - recorded) <= (is_reward ? 2 : 1) * DBL_EPSILON * fabs(recorded);
