@@ -268,23 +268,19 @@ static bool open_environment(const CellEnvKind *kind, void *state, CellDiag *dia
   mjModel *shared = cell_dmc_model_acquire(s->mujoco, s->task->domain, diag);
   if (!shared) return false;
   s->model = shared;
-  char message[CELL_MUJOCO_MESSAGE];
   bool ok = check_model(s, diag);
-  if (has_own_model(s->task)) {
-    s->model = NULL;
-    bool copied = ok && (s->model = shared, cell_mujoco_guard(own_model, s, message));
-    if (!copied) s->model = NULL;
-    cell_dmc_model_release(s->mujoco, shared);
+  char message[CELL_MUJOCO_MESSAGE];
+  if (ok && has_own_model(s->task) && (!cell_mujoco_guard(own_model, s, message) || !s->model)) {
+    cell_error(diag, NULL, CELL_NOWHERE, "MuJoCo cannot copy a model: %s", message);
+    ok = false;
   }
-  if (!ok || !s->model) goto fail;
+  // a copy is no user of what it was copied from
+  if (!ok || has_own_model(s->task)) cell_dmc_model_release(s->mujoco, shared);
+  if (!ok) return false;
   if (s->task->adapt) s->task->adapt(s);
   s->still = *s->model;
   s->still.opt.disableflags |= mjDSBL_ACTUATION;
   return true;
-fail:
-  if (ok) cell_error(diag, NULL, CELL_NOWHERE, "MuJoCo could not copy a model: %s", message);
-  close_environment(kind, state);
-  return false;
 }
 
 // ---- episodes ----
