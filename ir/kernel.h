@@ -227,4 +227,23 @@ typedef struct {
 } CellKernelCounts;
 CellKernelCounts cell_kernel_counts(const CellKernel *k);
 
+/* What a machine's vector instructions do at once, and how many of them an elementwise op takes. */
+typedef struct {
+  int lanes;
+  double density; /* share of set bits in observations */
+  double op[CELL_OP_COUNT];
+} CellCosts;
+
+/* The least that one launch has to do. Instructions: arithmetic, compares, permutes and selections on
+ * vectors of `lanes`, short ones at the end of a row counted as whole; a product is counted in the
+ * layout that takes the fewest, with a bit's row only where the bit is set, and a multiplication
+ * whose only reader is an addition is one instruction with it. Plain loads and stores, index arithmetic and
+ * the folding of sums over lanes are left out: they use other units, or are few. Bytes: each argument's
+ * elements once, not more than its buffer has; twice where they are read and written. */
+typedef struct {
+  double instructions, bytes;
+} CellKernelWork;
+CellKernelWork cell_kernel_work(const CellKernel *k, const CellBuffer *buffers,
+                                const int *launch_buffers, const CellCosts *costs);
+
 #endif

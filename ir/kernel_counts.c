@@ -6,13 +6,18 @@
  * their work. */
 #include "ir/kernel.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct {
   const CellKernel *k;
-  int64_t *vars;  /* current values, for ranges with limits */
-  double *trips;  /* iterations of each variable's loop in all, over those of its parent */
-  double *parent; /* scratch: iterations around each loop */
+  int64_t *vars;          /* current values, for ranges with limits */
+  double *trips;          /* iterations of each variable's loop in all, over those of its parent */
+  double *parent;         /* scratch: iterations around each loop */
+  const CellCosts *costs; /* NULL: instructions are not counted */
+  const CellStmt **defs;  /* by value number, with costs */
+  int *uses;
+  double instructions;
 } Count;
 
 static int64_t affine_value(const Count *c, const CellAffine *a) {
@@ -49,37 +54,99 @@ static int64_t trips(const Count *c, const CellAffine *begin, int64_t extent, in
   return left < 0 ? 0 : left < extent ? left : extent;
 }
 
-static void count_body(Count *c, const CellStmt *s, double times, CellKernelCounts *sum);
+// ---- instructions ----
 
-static void count_stmt(Count *c, const CellStmt *s, double times, CellKernelCounts *sum) {
+static void note_defs(Count *c, const CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) c->defs[s->value] = s;
+    int args = s->kind == CELL_K_LET                                 ? cell_op_info[s->op].arity
+               : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE ? 1
+                                                                     : 0;
+    for (int i = 0; i < args; i++) c->uses[s->args[i]]++;
+    if (s->kind == CELL_K_LOOP) note_defs(c, s->body);
+  }
+}
+
+// whether a multiplication that nobody else reads becomes one instruction with this addition
+static bool takes_product(const Count *c, const CellStmt *s) {
+  int args = s->kind == CELL_K_LET ? 2 : 1;
+  for (int i = 0; i < args; i++) {
+    const CellStmt *def = c->defs[s->args[i]];
+    if (def && def->kind == CELL_K_LET && def->op == CELL_OP_MUL && def->dtype == CELL_F &&
+        c->uses[s->args[i]] == 1)
+      return true;
+  }
+  return false;
+}
+
+static double let_instructions(const Count *c, const CellStmt *s) {
+  if (s->dtype == CELL_F && (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB) && takes_product(c, s))
+    return 0;
+  return c->costs->op[s->op];
+}
+
+// the cheapest of the ways to lay lanes over a product; a bit selects its row or leaves it out
+static double contract_instructions(const Count *c, const CellStmt *s, double m, double n) {
+  double k = (double)s->k, lanes = c->costs->lanes;
+  double along_n = m * k * ceil(n / lanes), along_m = n * k * ceil(m / lanes),
+         along_k = m * n * ceil(k / lanes);
+  bool bits = (!s->a.buffer.scratch && c->k->args[s->a.buffer.index] == CELL_BITS) ||
+              (!s->b.buffer.scratch && c->k->args[s->b.buffer.index] == CELL_BITS);
+  return fmin(along_n, fmin(along_m, along_k)) * (bits ? c->costs->density : 1);
+}
+
+// ---- all at once ----
+
+static void count_body(Count *c, const CellStmt *s, double times, double issues,
+                       CellKernelCounts *sum);
+
+// times: how often a statement runs; issues: how often its instructions do, for all lanes at once
+static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
+                       CellKernelCounts *sum) {
   switch (s->kind) {
   case CELL_K_LOOP: {
     int64_t n = trips(c, &s->begin, s->extent, s->limit), begin = affine_value(c, &s->begin);
+    double vectors = (double)n;
+    if (c->costs && s->loop == CELL_LOOP_LANES) vectors = ceil((double)n / c->costs->lanes);
     c->trips[s->var] += times * (double)n;
     c->parent[s->var] += times;
     c->vars[s->var] = begin;
     if (n > 0 && !depends(s->body, s->var)) {
-      count_body(c, s->body, times * (double)n, sum);
+      count_body(c, s->body, times * (double)n, issues * vectors, sum);
     } else {
       for (int64_t i = 0; i < n; i++) {
         c->vars[s->var] = begin + i;
-        count_body(c, s->body, times, sum);
+        count_body(c, s->body, times, issues * vectors / (double)n, sum);
       }
     }
     break;
   }
-  case CELL_K_LET: sum->vector_ops += times * cell_op_info[s->op].flops; break;
-  case CELL_K_UPDATE: sum->vector_ops += times; break;
-  case CELL_K_CONTRACT:
-    sum->contract_flops += times * 2 * (double)trips(c, &s->m_begin, s->m, s->m_limit) *
-                           (double)trips(c, &s->n_begin, s->n, s->n_limit) * (double)s->k;
+  case CELL_K_LET:
+    sum->vector_ops += times * cell_op_info[s->op].flops;
+    if (c->costs) c->instructions += issues * let_instructions(c, s);
     break;
+  case CELL_K_UPDATE:
+    sum->vector_ops += times;
+    if (c->costs && (s->reduce != CELL_SUM || !takes_product(c, s)))
+      c->instructions += issues * (s->reduce == CELL_ARGMAX ? 3 : 1);
+    break;
+  case CELL_K_STORE:
+    if (c->costs && s->add && !takes_product(c, s)) c->instructions += issues;
+    break;
+  case CELL_K_CONTRACT: {
+    double m = (double)trips(c, &s->m_begin, s->m, s->m_limit),
+           n = (double)trips(c, &s->n_begin, s->n, s->n_limit);
+    sum->contract_flops += times * 2 * m * n * (double)s->k;
+    if (c->costs) c->instructions += issues * contract_instructions(c, s, m, n);
+    break;
+  }
   default: break;
   }
 }
 
-static void count_body(Count *c, const CellStmt *s, double times, CellKernelCounts *sum) {
-  for (; s; s = s->next) count_stmt(c, s, times, sum);
+static void count_body(Count *c, const CellStmt *s, double times, double issues,
+                       CellKernelCounts *sum) {
+  for (; s; s = s->next) count_stmt(c, s, times, issues, sum);
 }
 
 static double element_bytes(const Count *c, CellBufferRef b) {
@@ -111,44 +178,84 @@ static double elements(const Count *c, const CellAffine *a, const CellStmt *cons
   return product;
 }
 
-static double traffic(const Count *c, const CellStmt *s, const CellStmt **loops) {
+// of one argument, or of all (-1)
+static double traffic(const Count *c, const CellStmt *s, const CellStmt **loops, int arg) {
   double bytes = 0;
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
       loops[s->var] = s;
-      bytes += traffic(c, s->body, loops);
+      bytes += traffic(c, s->body, loops, arg);
     } else if (s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) {
-      bytes += (s->add ? 2 : 1) * element_bytes(c, s->buffer) * elements(c, &s->index, loops);
+      if (arg < 0 || s->buffer.index == arg)
+        bytes += (s->add ? 2 : 1) * element_bytes(c, s->buffer) * elements(c, &s->index, loops);
     } else if (s->kind == CELL_K_CONTRACT) {
       double m = (double)s->m, n = (double)s->n, k = (double)s->k;
-      bytes += element_bytes(c, s->a.buffer) * m * k * elements(c, &s->a.base, loops);
-      bytes += element_bytes(c, s->b.buffer) * n * k * elements(c, &s->b.base, loops);
-      bytes += (s->add ? 2 : 1) * element_bytes(c, s->out.buffer) * m * n *
-               elements(c, &s->out.base, loops);
+      if (arg < 0 || s->a.buffer.index == arg)
+        bytes += element_bytes(c, s->a.buffer) * m * k * elements(c, &s->a.base, loops);
+      if (arg < 0 || s->b.buffer.index == arg)
+        bytes += element_bytes(c, s->b.buffer) * n * k * elements(c, &s->b.base, loops);
+      if (arg < 0 || s->out.buffer.index == arg)
+        bytes += (s->add ? 2 : 1) * element_bytes(c, s->out.buffer) * m * n *
+                 elements(c, &s->out.base, loops);
     }
   }
   return bytes;
 }
 
-CellKernelCounts cell_kernel_counts(const CellKernel *k) {
-  size_t n = (size_t)k->var_count + 1;
-  Count c = {k, cell_malloc(n * sizeof(int64_t)), cell_malloc(n * sizeof(double)),
-             cell_malloc(n * sizeof(double))};
+// counts everything; the caller frees what `c` holds with end()
+static CellKernelCounts begin(Count *c, const CellKernel *k, const CellCosts *costs) {
+  size_t n = (size_t)k->var_count + 1, values = (size_t)k->value_count + 1;
+  *c = (Count){.k = k, .costs = costs};
+  c->vars = cell_malloc(n * sizeof(int64_t));
+  c->trips = cell_malloc(n * sizeof(double));
+  c->parent = cell_malloc(n * sizeof(double));
+  if (costs) {
+    c->defs = cell_malloc(values * sizeof(CellStmt *));
+    c->uses = cell_malloc(values * sizeof(int));
+    note_defs(c, k->body);
+  }
   CellKernelCounts sum = {0};
   if (depends(k->body, 0)) {
     for (int64_t task = 0; task < k->tasks; task++) {
-      c.vars[0] = task;
-      count_body(&c, k->body, 1, &sum);
+      c->vars[0] = task;
+      count_body(c, k->body, 1, 1, &sum);
     }
   } else {
-    count_body(&c, k->body, (double)k->tasks, &sum);
+    count_body(c, k->body, (double)k->tasks, (double)k->tasks, &sum);
   }
-
-  const CellStmt **loops = cell_malloc(n * sizeof(CellStmt *));
-  sum.bytes = traffic(&c, k->body, loops);
-  free(loops);
-  free(c.vars);
-  free(c.trips);
-  free(c.parent);
   return sum;
+}
+
+static void end(Count *c) {
+  free(c->vars);
+  free(c->trips);
+  free(c->parent);
+  free(c->defs);
+  free(c->uses);
+}
+
+CellKernelCounts cell_kernel_counts(const CellKernel *k) {
+  Count c;
+  CellKernelCounts sum = begin(&c, k, NULL);
+  const CellStmt **loops = cell_malloc(((size_t)k->var_count + 1) * sizeof(CellStmt *));
+  sum.bytes = traffic(&c, k->body, loops, -1);
+  free(loops);
+  end(&c);
+  return sum;
+}
+
+CellKernelWork cell_kernel_work(const CellKernel *k, const CellBuffer *buffers,
+                                const int *launch_buffers, const CellCosts *costs) {
+  Count c;
+  begin(&c, k, costs);
+  CellKernelWork work = {.instructions = c.instructions};
+  const CellStmt **loops = cell_malloc(((size_t)k->var_count + 1) * sizeof(CellStmt *));
+  for (int i = 0; i < k->arg_count; i++) {
+    // what is read and written again moves twice
+    double whole = 4.0 * (double)buffers[launch_buffers[i]].count * (k->written[i] ? 2 : 1);
+    work.bytes += fmin(whole, traffic(&c, k->body, loops, i));
+  }
+  free(loops);
+  end(&c);
+  return work;
 }

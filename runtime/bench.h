@@ -37,6 +37,7 @@ bool cell_bench_program(CellNetwork *network, const char *program, const CellTim
 /* Multiplications and additions a second that OpenBLAS, opened at run time, reaches in the product of
  * two 1024 x 1024 matrices of floats: the median of five. 0 if there is no OpenBLAS. */
 double cell_bench_sgemm(int threads);
+#define CELL_BENCH_SGEMM_FLOPS (2.0 * 1024 * 1024 * 1024) /* of one product */
 
 /* The most memory that the process has used, in bytes. */
 int64_t cell_bench_peak_bytes(void);

@@ -3,6 +3,7 @@
 
 #include "runtime/init.h"
 #include "runtime/safetensors.h"
+#include "runtime/training.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -70,7 +71,15 @@ static void make_agent(CellNetwork *n, const CellNetworkOptions *options) {
 // what is kept of the acting program
 static const char *const acting[] = {"action", "state/"};
 
+// the time since *since, as a phase's
+static void end_phase(const CellNetworkOptions *o, int phase, double *since) {
+  double now = cell_now();
+  if (o->phase_seconds) o->phase_seconds[phase] = now - *since;
+  *since = now;
+}
+
 static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag) {
+  double since = cell_now();
   int source = cell_diag_source(diag, o->name, o->text, o->length);
   n->spec = cell_spec_load(n->arena, diag, source, &o->spec);
   if (!n->spec) return false;
@@ -82,10 +91,14 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
   if (act && !o->cell_values) {
     act->wanted = acting, act->wanted_count = (int)(sizeof acting / sizeof *acting);
   }
-  if (!cell_run_passes(n->module, &(CellPassOptions){0}, diag)) return false;
+  end_phase(o, 0, &since);
+  CellPassOptions passes = {.disabled = o->disabled, .disabled_count = o->disabled_count};
+  if (!cell_run_passes(n->module, &passes, diag)) return false;
+  end_phase(o, 1, &since);
   if (o->backend == CELL_BACKEND_INTERP) return true;
   CellTarget target = cell_target(o->engine.isa);
   n->plan = cell_plan_create(n->arena, n->module, &target, &(CellPlanOptions){0}, diag);
+  end_phase(o, 2, &since);
   return n->plan != NULL;
 }
 
@@ -95,8 +108,10 @@ CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag
   n->backend = options->backend;
   if (!compile(n, options, diag)) goto fail;
   if (options->plan_only) return n;
+  double since = cell_now();
   n->engine = cell_engine_create(n->module, n->plan, options->backend, &options->engine, diag);
   if (!n->engine) goto fail;
+  end_phase(options, 3, &since);
   make_agent(n, options);
   return n;
 fail:

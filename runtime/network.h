@@ -17,11 +17,17 @@ typedef struct {
   CellShapes shapes; /* see cell_env_shapes */
   CellBackend backend;
   CellEngineOptions engine;
-  int32_t envs;     /* environments of act; 0: no act program */
-  bool learn;       /* with update and sync */
-  bool cell_values; /* act gives "q" and "<cell>/q" too */
-  bool plan_only;   /* stop before the engine: network->engine and agent stay empty */
+  int32_t envs;                /* environments of act; 0: no act program */
+  bool learn;                  /* with update and sync */
+  bool cell_values;            /* act gives "q" and "<cell>/q" too */
+  bool plan_only;              /* stop before the engine: network->engine and agent stay empty */
+  const char *const *disabled; /* optional passes over graphs to leave out */
+  int disabled_count;
+  double *phase_seconds; /* NULL, or room for the time that each phase took */
 } CellNetworkOptions;
+
+/* Phases of opening: text to traced programs, passes, plan, engine (compiling or reading the cache). */
+enum { CELL_NETWORK_PHASES = 4 };
 
 typedef struct {
   CellArena *arena;

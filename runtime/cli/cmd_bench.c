@@ -1,159 +1,110 @@
 /* cmd_bench.c - `cellc bench`: what programs cost on this machine, beside what it can do. */
-#include "runtime/bench.h"
-#include "runtime/cli/network_args.h"
-#include "runtime/json.h"
-#include "runtime/progress.h"
-#include "runtime/training.h"
+#include "runtime/cli/cmd_bench.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+json_t *cell_bench_spread(double *times, int count) {
+  qsort(times, (size_t)count, sizeof *times, by_value);
+  return json_pack("{s:i, s:f, s:f, s:f, s:f}", "repeats", count, "median", times[count / 2],
+                   "quarter", times[count / 4], "three_quarters", times[3 * count / 4], "least",
+                   times[0]);
+}
+
+/* What there is to measure. A new kind: a row here and a file bench_KIND.c. */
+typedef enum { WANTS_NOTHING, WANTS_ENV, WANTS_FILE } Wants;
 typedef struct {
-  CellNetworkOptions network;
-  const CellEnvKind *env;
-  double seconds, warmup, density;
-  int sgemm_threads;
-} Options;
+  const char *name;
+  Wants wants;
+  bool learn,
+      act; /* the programs that are compiled: no other, since memory and time are reported */
+  bool (*run)(const CellCli *cli, const CellBenchOptions *o, CellDiag *diag);
+} Kind;
 
-static json_t *timing_json(const CellTiming *t) {
-  return json_pack("{s:i, s:f, s:f, s:f, s:f}", "repeats", t->repeats, "median", t->median,
-                   "quarter", t->quarter, "three_quarters", t->three_quarters, "least", t->least);
+static bool update(const CellCli *cli, const CellBenchOptions *o, CellDiag *diag) {
+  return cell_bench_update(cli, o, cli->words[0], diag);
 }
 
-/* launches of a program with their share, the longest first */
-typedef struct {
-  const CellKernel *kernel;
-  double seconds;
-} Launch;
+static const Kind kinds[] = {
+    {"update", WANTS_FILE, true, false, update},
+    {"sync", WANTS_FILE, true, false, update},
+    {"act", WANTS_FILE, false, true, update},
+    {"compile", WANTS_FILE, true, true, cell_bench_compile},
+    {"run", WANTS_FILE, true, true, cell_bench_run},
+    {"env", WANTS_ENV, false, false, cell_bench_env},
+    {"sgemm", WANTS_NOTHING, false, false, cell_bench_sgemm_and_copy},
+};
 
-static int by_seconds(const void *a, const void *b) {
-  double x = ((const Launch *)a)->seconds, y = ((const Launch *)b)->seconds;
-  return (x < y) - (x > y);
+static const Kind *find_kind(const char *name) {
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+  return NULL;
 }
 
-static Launch *sort_launches(const CellNetwork *n, const char *program, const CellTiming *timing) {
-  Launch *launches = cell_malloc((size_t)timing->launch_count * sizeof *launches + 1);
-  for (int p = 0; n->plan && p < n->plan->program_count; p++) {
-    const CellPlanProgram *of = &n->plan->programs[p];
-    if (strcmp(of->name, program) != 0) continue;
-    for (int i = 0; i < timing->launch_count; i++) {
-      launches[i] = (Launch){n->plan->kernels[of->launches[i].kernel], timing->launches[i]};
-    }
-  }
-  qsort(launches, (size_t)timing->launch_count, sizeof *launches, by_seconds);
-  return launches;
+// `--NAME TEXT` into *value, which keeps what it is where the option is not given; -1 to go on
+static int take_count(CellCli *cli, const char *name, const char *text, int64_t least, int64_t most,
+                      int64_t *value) {
+  if (!text) return -1;
+  if (cell_cli_count(text, value) && *value >= least && *value <= most) return -1;
+  return cell_cli_usage(cli, "`--%s %s` is no number from %lld to %lld", name, text,
+                        (long long)least, (long long)most);
 }
 
-typedef struct {
-  double open_seconds, init_seconds, sgemm;
-  int64_t open_peak, peak; /* after opening, when no tensor was touched; in all */
-  CellTiming timing;
-  Launch *launches;
-} Figures;
-
-static void print_json(const Options *o, const char *program, const CellNetwork *n,
-                       const Figures *f) {
-  json_t *launches = json_array();
-  for (int i = 0; i < f->timing.launch_count; i++) {
-    CellKernelCounts counts = cell_kernel_counts(f->launches[i].kernel);
-    json_array_append_new(launches,
-                          json_pack("{s:s, s:f, s:I, s:f, s:f, s:f}", "kernel",
-                                    f->launches[i].kernel->name, "seconds", f->launches[i].seconds,
-                                    "tasks", (json_int_t)f->launches[i].kernel->tasks,
-                                    "contract_flops", counts.contract_flops, "vector_ops",
-                                    counts.vector_ops, "bytes", counts.bytes));
-  }
-  json_t *document = json_pack(
-      "{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:i, s:o}", "schema",
-      "cellc.bench.1", "program", program, "network", cell_spec_name(n->spec), "seconds",
-      timing_json(&f->timing), "open_seconds", f->open_seconds, "init_seconds", f->init_seconds,
-      "sgemm_flops", f->sgemm, "gflop_equivalents", f->sgemm * f->timing.median / 1e9,
-      "open_peak_bytes", (json_int_t)f->open_peak, "peak_bytes", (json_int_t)f->peak, "arena_bytes",
-      (json_int_t)(n->plan ? n->plan->arena_bytes : 0), "threads", o->network.engine.threads,
-      "launches", launches);
-  cell_json_print(document, stdout);
+static int find_env(CellCli *cli, CellBenchOptions *o) {
+  const char *near, *name = cli->words[1];
+  o->env = cell_env_find(name, &near);
+  if (o->env) return -1;
+  if (near)
+    return cell_cli_usage(cli, "there is no environment `%s`; did you mean `%s`?", name, near);
+  return cell_cli_usage(cli, "there is no environment `%s`; `cellc env ls` lists all", name);
 }
 
-static void print_text(const char *program, const CellNetwork *n, const Figures *f) {
-  char arena[16], peak[16], open_peak[16];
-  const CellTiming *t = &f->timing;
-  cell_format_count((double)(n->plan ? n->plan->arena_bytes : 0), arena);
-  cell_format_count((double)f->peak, peak);
-  printf("%s of %s: %.6f s, the middle half of %d runs from %.6f to %.6f\n", program,
-         cell_spec_name(n->spec), t->median, t->repeats, t->quarter, t->three_quarters);
-  if (f->sgemm > 0) {
-    printf("sgemm of OpenBLAS: %.1f GFLOP/s; the %s takes what %.2f GFLOP would\n", f->sgemm / 1e9,
-           program, f->sgemm * t->median / 1e9);
-  } else {
-    printf("sgemm: no OpenBLAS here (on Debian: apt-get install libopenblas0)\n");
+static int open_file(CellCli *cli, const Kind *kind, CellBenchOptions *o, int64_t envs) {
+  int code = cell_cli_network(cli, cli->words[1], &o->network, &o->env);
+  if (code >= 0) return code;
+  if (kind->run == cell_bench_run && !o->env) {
+    free((void *)(uintptr_t)o->network.text);
+    return cell_cli_usage(cli, "an environment is missing: --env NAME; `cellc env ls` lists all");
   }
-  cell_format_count((double)f->open_peak, open_peak);
-  printf("from text to engine %.3f s, parameters %.3f s\n", f->open_seconds, f->init_seconds);
-  printf("arena %sB, peak memory %sB, %sB of it before tensors were used\n", arena, peak,
-         open_peak);
-  double sum = 0;
-  for (int i = 0; i < t->launch_count; i++) sum += f->launches[i].seconds;
-  if (t->launch_count > 0) {
-    printf("\n%-16s %10s %7s %7s %12s %12s\n", "kernel", "seconds", "share", "tasks", "GFLOP/s",
-           "GB/s");
-  }
-  for (int i = 0; i < t->launch_count; i++) {
-    const Launch *l = &f->launches[i];
-    CellKernelCounts counts = cell_kernel_counts(l->kernel);
-    printf("%-16s %10.6f %6.1f%% %7lld %12.2f %12.2f\n", l->kernel->name, l->seconds,
-           sum > 0 ? 100 * l->seconds / sum : 0, (long long)l->kernel->tasks,
-           counts.contract_flops / l->seconds / 1e9, counts.bytes / l->seconds / 1e9);
-  }
+  if (o->env) o->density = o->env->observation.density;
+  o->network.learn = kind->learn;
+  o->network.envs = kind->act ? (int32_t)envs : 0;
+  return -1;
 }
 
-static bool bench_program(const CellCli *cli, Options *o, const char *program, CellDiag *diag) {
-  Figures f = {0};
-  double before = cell_now();
-  CellNetwork *n = cell_network_open(&o->network, diag);
-  if (!n) return false;
-  f.open_seconds = cell_now() - before;
-  f.open_peak = cell_bench_peak_bytes();
-  before = cell_now();
-  cell_network_init(n, 0, cell_spec_train(n->spec)->init_shared);
-  f.init_seconds = cell_now() - before;
-  double density = o->env ? o->env->observation.density : o->density;
-  cell_bench_fill(n, density, 0);
-  if (o->env) cell_bench_fill_play(n, o->env, 0);
-  CellTimingOptions timing = {
-      .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
-  bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);
-  if (ok) {
-    // memory before OpenBLAS is opened: it is ours
-    f.peak = cell_bench_peak_bytes();
-    f.launches = sort_launches(n, program, &f.timing);
-    f.sgemm = cell_bench_sgemm(o->sgemm_threads);
-    if (cli->json)
-      print_json(o, program, n, &f);
-    else
-      print_text(program, n, &f);
-  }
-  free(f.launches);
-  free(f.timing.launches);
-  cell_network_close(n);
-  return ok;
-}
-
-static int bench_sgemm(CellCli *cli, int threads) {
-  double rate = cell_bench_sgemm(threads);
-  if (rate == 0) return cell_cli_fail(cli, CELL_EXIT_MISSING, "there is no OpenBLAS here");
-  if (cli->json) {
-    cell_json_print(json_pack("{s:s, s:s, s:i, s:f}", "schema", "cellc.bench.1", "program", "sgemm",
-                              "threads", threads, "sgemm_flops", rate),
-                    stdout);
-  } else {
-    printf("sgemm of OpenBLAS, 1024 cubed, %d threads: %.1f GFLOP/s\n", threads, rate / 1e9);
-  }
-  return cell_cli_end(cli, CELL_EXIT_OK);
+static int measure(CellCli *cli, const Kind *kind, CellBenchOptions *o, int64_t envs) {
+  if (kind->wants != WANTS_NOTHING && cli->word_count < 2)
+    return cell_cli_usage(cli, "%s is missing: cellc bench %s %s",
+                          kind->wants == WANTS_ENV ? "an environment" : "a network", kind->name,
+                          kind->wants == WANTS_ENV ? "NAME" : "FILE");
+  if (kind->wants == WANTS_NOTHING && cli->word_count > 1)
+    return cell_cli_usage(cli, "`%s` takes no `%s`", kind->name, cli->words[1]);
+  int code = kind->wants == WANTS_ENV    ? find_env(cli, o)
+             : kind->wants == WANTS_FILE ? open_file(cli, kind, o, envs)
+                                         : -1;
+  if (code >= 0) return code;
+  CellDiag *diag = cell_diag_create();
+  bool ok = kind->run(cli, o, diag);
+  code = cell_cli_report(cli, diag);
+  cell_diag_destroy(diag);
+  free((void *)(uintptr_t)o->network.text);
+  return cell_cli_end(cli, ok ? CELL_EXIT_OK : code ? code : CELL_EXIT_FAILED);
 }
 
 int cell_cmd_bench(int argc, const char **argv) {
-  const char *threads = NULL, *backend = NULL, *envs = NULL;
-  Options o = {.seconds = 3, .warmup = 0.5, .density = 0.1};
+  const char *threads = NULL, *backend = NULL, *envs = NULL, *repeat = NULL, *steps = NULL,
+             *warmup_steps = NULL;
+  CellBenchOptions o = {.seconds = 3,
+                        .warmup = 0.5,
+                        .density = 0.1,
+                        .repeat = 5,
+                        .steps = 40000,
+                        .warmup_steps = 50000};
   struct poptOption table[] = {
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads, of sgemm too (2)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
@@ -162,13 +113,20 @@ int cell_cmd_bench(int argc, const char **argv) {
       {"density", 0, POPT_ARG_DOUBLE, &o.density, 0,
        "share of set bits in observations, where there is no --env (0.1)", "P"},
       {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments that `act` steps at once (1)", "N"},
+      {"repeat", 0, POPT_ARG_STRING, &repeat, 0, "how often `compile` compiles (5)", "N"},
+      {"steps", 0, POPT_ARG_STRING, &steps, 0, "training steps that `run` measures (40000)", "N"},
+      {"warm-up-steps", 0, POPT_ARG_STRING, &warmup_steps, 0,
+       "steps before training that `run` measures (50000)", "N"},
       POPT_TABLEEND};
   const CellCommand command = {
-      .usage = "update | act | sync FILE [--env NAME] | sgemm",
+      .usage = "update | act | sync | compile | run FILE [--env NAME] | env NAME | sgemm",
       .about =
-          "Times a program of a network on stand-in data, kernel by kernel, and in the same run "
+          "Times a program of a network on stand-in data, kernel by kernel, beside the least that "
+          "this machine could take for the same instructions and bytes, and in the same run "
           "the product of two matrices by OpenBLAS, so that figures of different machines can "
-          "be compared: a time times that rate.",
+          "be compared: a time times that rate. compile: from text to the first update, with "
+          "an empty and a filled cache. run: what a whole training run takes, from a part of it. "
+          "env: an environment's steps. sgemm: the product and a copy, on one thread and on all.",
       .options = table,
       .common = CELL_WITH_JSON | CELL_WITH_NETWORK,
       .least = 1,
@@ -177,31 +135,25 @@ int cell_cmd_bench(int argc, const char **argv) {
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
-  envs = cell_cli_string(&cli, envs);
+  envs = cell_cli_string(&cli, envs), repeat = cell_cli_string(&cli, repeat);
+  steps = cell_cli_string(&cli, steps), warmup_steps = cell_cli_string(&cli, warmup_steps);
   code = cell_cli_backend(&cli, backend, threads ? threads : "2", &o.network);
   if (code >= 0) return code;
-  o.sgemm_threads = o.network.engine.threads;
-  const char *what = cli.words[0];
-  if (strcmp(what, "sgemm") == 0) return bench_sgemm(&cli, o.sgemm_threads);
-  if (strcmp(what, "update") != 0 && strcmp(what, "act") != 0 && strcmp(what, "sync") != 0) {
-    return cell_cli_usage(&cli, "there is no bench `%s`; there are update, act, sync and sgemm",
-                          what);
-  }
-  if (cli.word_count < 2)
-    return cell_cli_usage(&cli, "a network is missing: cellc bench %s FILE", what);
+  o.threads = o.network.engine.threads;
+  const Kind *kind = find_kind(cli.words[0]);
+  if (!kind)
+    return cell_cli_usage(&cli,
+                          "there is no bench `%s`; there are update, act, sync, compile, run, env "
+                          "and sgemm",
+                          cli.words[0]);
+  if (!(o.density >= 0 && o.density <= 1))
+    return cell_cli_usage(&cli, "`--density %g` is no share from 0 to 1", o.density);
   int64_t count = 1;
-  if (envs && (!cell_cli_count(envs, &count) || count < 1 || count > 4096)) {
-    return cell_cli_usage(&cli, "`--envs %s` is no number from 1 to 4096", envs);
-  }
-  code = cell_cli_network(&cli, cli.words[1], &o.network, &o.env);
-  if (code >= 0) return code;
-  // only the program that is asked for: its memory is reported too
-  o.network.learn = strcmp(what, "act") != 0;
-  o.network.envs = o.network.learn ? 0 : (int32_t)count;
-  CellDiag *diag = cell_diag_create();
-  bool ok = bench_program(&cli, &o, what, diag);
-  code = cell_cli_report(&cli, diag);
-  cell_diag_destroy(diag);
-  free((void *)(uintptr_t)o.network.text);
-  return cell_cli_end(&cli, ok ? CELL_EXIT_OK : code ? code : CELL_EXIT_FAILED);
+  const int64_t most = (int64_t)1 << 40;
+  if ((code = take_count(&cli, "envs", envs, 1, 4096, &count)) >= 0 ||
+      (code = take_count(&cli, "repeat", repeat, 1, 1000, &o.repeat)) >= 0 ||
+      (code = take_count(&cli, "steps", steps, 1, most, &o.steps)) >= 0 ||
+      (code = take_count(&cli, "warm-up-steps", warmup_steps, 1, most, &o.warmup_steps)) >= 0)
+    return code;
+  return measure(&cli, kind, &o, count);
 }

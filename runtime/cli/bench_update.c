@@ -1,0 +1,192 @@
+/* bench_update.c - `cellc bench update`, `act` and `sync`: a program's time, kernel by kernel, beside the
+ * least that the machine could take for the same work. */
+#include "codegen/machine.h"
+#include "runtime/cli/cmd_bench.h"
+#include "runtime/progress.h"
+#include "runtime/training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* a launch, its work, and the seconds that its instructions and its bytes would take */
+typedef struct {
+  const CellKernel *kernel;
+  double seconds;
+  CellKernelCounts counts;
+  CellKernelWork work;
+  double arithmetic_seconds, traffic_seconds;
+} Launch;
+
+typedef struct {
+  double open_seconds, init_seconds, sgemm;
+  int64_t open_peak, peak; /* after opening, when no tensor was touched; in all */
+  CellTiming timing;
+  Launch *launches; /* the longest first */
+  bool limits;      /* whether the machine's were measured */
+  CellMachine machine;
+  double bound; /* seconds: the sum of the launches' limits */
+} Figures;
+
+static int by_seconds(const void *a, const void *b) {
+  double x = ((const Launch *)a)->seconds, y = ((const Launch *)b)->seconds;
+  return (x < y) - (x > y);
+}
+
+// no more than it took: a launch whose operands stayed in a cache has less traffic than is counted
+static double limit_of(const Launch *l) {
+  return fmin(l->seconds, fmax(l->arithmetic_seconds, l->traffic_seconds));
+}
+
+/* what the launches do, and how long the machine needs for it at best */
+static void count_launches(const CellBenchOptions *o, const CellNetwork *n, const char *program,
+                           Figures *f, CellDiag *diag) {
+  char message[512];
+  CellCosts costs = {.density = n->shapes.obs_bits ? o->density : 1};
+  CellIsa isa = o->network.engine.isa;
+  f->limits = n->backend == CELL_BACKEND_CPU &&
+              cell_machine_costs(isa, n->plan, &costs, message, sizeof message) &&
+              cell_machine_measure(isa, o->threads, &f->machine, message, sizeof message);
+  if (n->backend == CELL_BACKEND_CPU && !f->limits)
+    cell_warning(diag, NULL, CELL_NOWHERE, "no roofline: %s", message);
+
+  f->launches = cell_malloc((size_t)f->timing.launch_count * sizeof *f->launches + 1);
+  for (int p = 0; n->plan && p < n->plan->program_count; p++) {
+    const CellPlanProgram *of = &n->plan->programs[p];
+    if (strcmp(of->name, program) != 0) continue;
+    for (int i = 0; i < f->timing.launch_count; i++) {
+      Launch *l = &f->launches[i];
+      *l = (Launch){.kernel = n->plan->kernels[of->launches[i].kernel],
+                    .seconds = f->timing.launches[i]};
+      l->counts = cell_kernel_counts(l->kernel);
+      if (!f->limits) continue;
+      l->work = cell_kernel_work(l->kernel, n->plan->buffers, of->launches[i].buffers, &costs);
+      l->arithmetic_seconds = l->work.instructions / f->machine.instructions;
+      l->traffic_seconds = l->work.bytes / f->machine.bytes;
+      f->bound += limit_of(l);
+    }
+  }
+  qsort(f->launches, (size_t)f->timing.launch_count, sizeof *f->launches, by_seconds);
+}
+
+/* ---- JSON ---- */
+
+static json_t *launch_json(const Launch *l, bool limits) {
+  json_t *j =
+      json_pack("{s:s, s:f, s:I, s:f, s:f, s:f}", "kernel", l->kernel->name, "seconds", l->seconds,
+                "tasks", (json_int_t)l->kernel->tasks, "contract_flops", l->counts.contract_flops,
+                "vector_ops", l->counts.vector_ops, "bytes", l->counts.bytes);
+  if (!limits) return j;
+  json_object_set_new(j, "roofline",
+                      json_pack("{s:f, s:f, s:f, s:f, s:f}", "instructions", l->work.instructions,
+                                "bytes", l->work.bytes, "arithmetic_seconds", l->arithmetic_seconds,
+                                "traffic_seconds", l->traffic_seconds, "share",
+                                l->seconds > 0 ? limit_of(l) / l->seconds : 0));
+  return j;
+}
+
+static json_t *roofline_json(const Figures *f) {
+  if (!f->limits) return json_null();
+  return json_pack("{s:f, s:f, s:f, s:f}", "instructions_per_second", f->machine.instructions,
+                   "bytes_per_second", f->machine.bytes, "seconds", f->bound, "share",
+                   f->bound / f->timing.median);
+}
+
+static void print_json(const CellBenchOptions *o, const char *program, const CellNetwork *n,
+                       const Figures *f) {
+  const CellTiming *t = &f->timing;
+  json_t *launches = json_array();
+  for (int i = 0; i < t->launch_count; i++)
+    json_array_append_new(launches, launch_json(&f->launches[i], f->limits));
+  json_t *seconds =
+      json_pack("{s:i, s:f, s:f, s:f, s:f}", "repeats", t->repeats, "median", t->median, "quarter",
+                t->quarter, "three_quarters", t->three_quarters, "least", t->least);
+  json_t *document = json_pack(
+      "{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:i, s:o, s:o}", "schema",
+      CELL_BENCH_SCHEMA, "program", program, "network", cell_spec_name(n->spec), "seconds", seconds,
+      "open_seconds", f->open_seconds, "init_seconds", f->init_seconds, "sgemm_flops", f->sgemm,
+      "gflop_equivalents", f->sgemm * t->median / 1e9, "open_peak_bytes", (json_int_t)f->open_peak,
+      "peak_bytes", (json_int_t)f->peak, "arena_bytes",
+      (json_int_t)(n->plan ? n->plan->arena_bytes : 0), "threads", o->threads, "roofline",
+      roofline_json(f), "launches", launches);
+  cell_json_print(document, stdout);
+}
+
+/* ---- text ---- */
+
+static void print_launches(const Figures *f) {
+  const CellTiming *t = &f->timing;
+  double sum = 0;
+  for (int i = 0; i < t->launch_count; i++) sum += f->launches[i].seconds;
+  if (t->launch_count == 0) return;
+  printf("\n%-12s %9s %6s %6s %9s %8s", "kernel", "seconds", "part", "tasks", "GFLOP/s", "GB/s");
+  printf(f->limits ? " %11s %9s %8s\n" : "\n", "arithmetic", "traffic", "roofline");
+  for (int i = 0; i < t->launch_count; i++) {
+    const Launch *l = &f->launches[i];
+    printf("%-12s %9.6f %5.1f%% %6lld %9.2f %8.2f", l->kernel->name, l->seconds,
+           sum > 0 ? 100 * l->seconds / sum : 0, (long long)l->kernel->tasks,
+           l->counts.contract_flops / l->seconds / 1e9, l->counts.bytes / l->seconds / 1e9);
+    if (f->limits)
+      printf(" %11.6f %9.6f %7.1f%%", l->arithmetic_seconds, l->traffic_seconds,
+             100 * limit_of(l) / l->seconds);
+    printf("\n");
+  }
+}
+
+static void print_text(const char *program, const CellNetwork *n, const Figures *f) {
+  char arena[16], peak[16], open_peak[16];
+  const CellTiming *t = &f->timing;
+  cell_format_count((double)(n->plan ? n->plan->arena_bytes : 0), arena);
+  cell_format_count((double)f->peak, peak);
+  cell_format_count((double)f->open_peak, open_peak);
+  printf("%s of %s: %.6f s, the middle half of %d runs from %.6f to %.6f\n", program,
+         cell_spec_name(n->spec), t->median, t->repeats, t->quarter, t->three_quarters);
+  if (f->sgemm > 0) {
+    printf("sgemm of OpenBLAS: %.1f GFLOP/s; the %s takes what %.2f GFLOP would\n", f->sgemm / 1e9,
+           program, f->sgemm * t->median / 1e9);
+  } else {
+    printf("sgemm: no OpenBLAS here (on Debian: apt-get install libopenblas0)\n");
+  }
+  if (f->limits) {
+    printf("roofline: %.1f %% (%.6f s of arithmetic or traffic, at %.2f G vector instructions/s "
+           "and %.1f GB/s)\n",
+           100 * f->bound / t->median, f->bound, f->machine.instructions / 1e9,
+           f->machine.bytes / 1e9);
+  }
+  printf("from text to engine %.3f s, parameters %.3f s\n", f->open_seconds, f->init_seconds);
+  printf("arena %sB, peak memory %sB, %sB of it before tensors were used\n", arena, peak,
+         open_peak);
+  print_launches(f);
+}
+
+bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char *program,
+                       CellDiag *diag) {
+  Figures f = {0};
+  double before = cell_now();
+  CellNetwork *n = cell_network_open(&o->network, diag);
+  if (!n) return false;
+  f.open_seconds = cell_now() - before;
+  f.open_peak = cell_bench_peak_bytes();
+  before = cell_now();
+  cell_network_init(n, 0, cell_spec_train(n->spec)->init_shared);
+  f.init_seconds = cell_now() - before;
+  cell_bench_fill(n, o->density, 0);
+  if (o->env) cell_bench_fill_play(n, o->env, 0);
+  CellTimingOptions timing = {
+      .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
+  bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);
+  if (ok) {
+    // memory before OpenBLAS is opened: it is ours
+    f.peak = cell_bench_peak_bytes();
+    count_launches(o, n, program, &f, diag);
+    f.sgemm = cell_bench_sgemm(o->threads);
+    if (cli->json)
+      print_json(o, program, n, &f);
+    else
+      print_text(program, n, &f);
+  }
+  free(f.launches);
+  free(f.timing.launches);
+  cell_network_close(n);
+  return ok;
+}
