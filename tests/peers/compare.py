@@ -186,10 +186,10 @@ def drawn(run):
     with open(path, "w") as file:
         file.write(text)
     shape, actions = re.search(r"^# --obs (\S+) --actions (\S+)", text).groups()
-    info = json.loads(cellc("info", path, "--obs", shape, "--actions", actions, "--no-measure", "--json"))
-    context = re.search(r"context = (\d+)", text)
+    # a network without memory has no context; where it has one, the text says how long
+    context, lr = re.search(r"context = (\d+)", text), re.search(r"lr = ([\d.e-]+)", text)
     return Case(path, shape, int(actions.split(":")[0]), [], 512, action_code=actions,
-                context=int(context.group(1)) if context else info.get("context", 10),
+                context=int(context.group(1)) if context else 1, lr=float(lr.group(1)),
                 settings=("train.batch=512",))
 
 
