@@ -187,14 +187,15 @@ static CellValue try_rule(Round *r, const CellRule *rule, CellValue v, CellValue
   return after < before * (1 - 1e-9) ? made : CELL_NONE;
 }
 
-static CellGraph *all_rounds(const CellGraph *g, const CellRule *only, int *applied);
+static CellGraph *all_rounds(const CellGraph *g, const CellRule *rules, int rule_count,
+                             int *applied);
 
 static CellValue plain_copy(Round *r, CellValue v) {
   CellNode n = *cell_node(r->from, v);
   CellValue *args = cell_malloc(((size_t)n.arg_count + 1) * sizeof *args);
   for (int k = 0; k < n.arg_count; k++) args[k] = r->map[n.args[k]];
   if (n.op == CELL_OP_SCAN && r->rule_count > 0)
-    n.body = all_rounds(n.body, r->rule_count == 1 ? r->rules : NULL, &r->applied);
+    n.body = all_rounds(n.body, r->rules, r->rule_count, &r->applied);
   CellValue made = cell_rebuild(r->to, &n, args);
   free(args);
   return made;
@@ -267,9 +268,10 @@ static CellGraph *one_round(const CellGraph *g, CellArena *arena, Round *r) {
   return r->to;
 }
 
-static CellGraph *all_rounds(const CellGraph *g, const CellRule *only, int *applied) {
+static CellGraph *all_rounds(const CellGraph *g, const CellRule *rules, int rule_count,
+                             int *applied) {
   enum { MAX_ROUNDS = 100 }; /* costs fall, so it ends; a bound for what is always applied */
-  Round r = {.rules = only ? only : cell_rules, .rule_count = only ? 1 : cell_rule_count};
+  Round r = {.rules = rules, .rule_count = rule_count};
   CellArena *before = NULL, *after = NULL; /* one graph each */
   const CellGraph *now = g;
   for (int round = 0; round < MAX_ROUNDS; round++) {
@@ -290,12 +292,34 @@ static CellGraph *all_rounds(const CellGraph *g, const CellRule *only, int *appl
 
 CellGraph *cell_apply_rules(const CellGraph *g, const CellRule *rule, int *applied) {
   int ignored = 0;
-  return all_rounds(g, rule, applied ? applied : &ignored);
+  return all_rounds(g, rule ? rule : cell_rules, rule ? 1 : cell_rule_count,
+                    applied ? applied : &ignored);
 }
 
 bool cell_pass_algebra(CellModule *m, CellDiag *diag) {
   (void)diag;
+  CellRule *rules = cell_malloc((size_t)cell_rule_count * sizeof *rules);
+  int count = 0, ignored = 0;
+  for (int i = 0; i < cell_rule_count; i++) {
+    bool disabled = false;
+    for (int k = 0; k < m->disabled_count; k++)
+      disabled |= strcmp(m->disabled[k], cell_rules[i].name) == 0;
+    if (!disabled) rules[count++] = cell_rules[i];
+  }
   for (int i = 0; i < m->program_count; i++)
-    m->programs[i] = cell_apply_rules(m->programs[i], NULL, NULL);
+    m->programs[i] = all_rounds(m->programs[i], rules, count, &ignored);
+  free(rules);
+  return true;
+}
+
+// optional passes first, then the rules
+bool cell_rewrite_at(int index, CellRewrite *out) {
+  for (int i = 0; i < cell_pass_count; i++) {
+    if (!cell_passes[i].optional || index-- > 0) continue;
+    *out = (CellRewrite){cell_passes[i].name, cell_passes[i].sentence};
+    return true;
+  }
+  if (index >= cell_rule_count) return false;
+  *out = (CellRewrite){cell_rules[index].name, cell_rules[index].statement};
   return true;
 }

@@ -290,6 +290,8 @@ typedef struct {
   int program_count, program_capacity;
   CellCertificate *certificates;
   int certificate_count;
+  const char *const *disabled; /* rules of algebra to leave out, while passes run */
+  int disabled_count;
 } CellModule;
 
 CellGraph *cell_program(const CellModule *m, const char *name); /* NULL if there is none */
@@ -305,7 +307,7 @@ extern const CellPass cell_passes[];
 extern const int cell_pass_count;
 
 typedef struct {
-  const char *const *disabled;
+  const char *const *disabled; /* optional passes, and rules of the algebra passes, by name */
   int disabled_count;
   const char *stop_after; /* NULL: run all */
   /* --print-after; may be NULL */
@@ -314,6 +316,13 @@ typedef struct {
   bool verify; /* verify every graph after every pass */
 } CellPassOptions;
 bool cell_run_passes(CellModule *m, const CellPassOptions *options, CellDiag *diag);
+
+/* Everything that may be left out by name, 0 <= index: optional passes, then rules of algebra. false
+ * behind the last. */
+typedef struct {
+  const char *name, *sentence;
+} CellRewrite;
+bool cell_rewrite_at(int index, CellRewrite *out);
 
 /* The passes over tensor graphs, in order; see the file of each. */
 bool cell_pass_parts(CellModule *m, CellDiag *diag);    /* parts.c */

@@ -61,7 +61,7 @@ static void verify(const CellPass *pass, const CellModule *m) {
   }
 }
 
-bool cell_run_passes(CellModule *m, const CellPassOptions *options, CellDiag *diag) {
+static bool run_all(CellModule *m, const CellPassOptions *options, CellDiag *diag) {
   for (int i = 0; i < cell_pass_count; i++) {
     const CellPass *pass = &cell_passes[i];
     if (!disabled(pass, options)) {
@@ -72,4 +72,11 @@ bool cell_run_passes(CellModule *m, const CellPassOptions *options, CellDiag *di
     if (options->stop_after && strcmp(options->stop_after, pass->name) == 0) break;
   }
   return true;
+}
+
+bool cell_run_passes(CellModule *m, const CellPassOptions *options, CellDiag *diag) {
+  m->disabled = options->disabled, m->disabled_count = options->disabled_count;
+  bool good = run_all(m, options, diag);
+  m->disabled = NULL, m->disabled_count = 0;
+  return good;
 }

@@ -12,6 +12,7 @@
 /* a launch, its work, and the seconds that its instructions and its bytes would take */
 typedef struct {
   const CellKernel *kernel;
+  int launches; /* 1, or of a row of the text */
   double seconds;
   CellKernelCounts counts;
   CellKernelWork work;
@@ -57,7 +58,8 @@ static void count_launches(const CellBenchOptions *o, const CellNetwork *n, cons
     for (int i = 0; i < f->timing.launch_count; i++) {
       Launch *l = &f->launches[i];
       *l = (Launch){.kernel = n->plan->kernels[of->launches[i].kernel],
-                    .seconds = f->timing.launches[i]};
+                    .seconds = f->timing.launches[i],
+                    .launches = 1};
       l->counts = cell_kernel_counts(l->kernel);
       if (!f->limits) continue;
       l->work = cell_kernel_work(l->kernel, n->plan->buffers, of->launches[i].buffers, &costs);
@@ -114,23 +116,53 @@ static void print_json(const CellBenchOptions *o, const char *program, const Cel
 
 /* ---- text ---- */
 
-static void print_launches(const Figures *f) {
-  const CellTiming *t = &f->timing;
-  double sum = 0;
-  for (int i = 0; i < t->launch_count; i++) sum += f->launches[i].seconds;
-  if (t->launch_count == 0) return;
-  printf("\n%-12s %9s %6s %6s %9s %8s", "kernel", "seconds", "part", "tasks", "GFLOP/s", "GB/s");
-  printf(f->limits ? " %11s %9s %8s\n" : "\n", "arithmetic", "traffic", "roofline");
-  for (int i = 0; i < t->launch_count; i++) {
+// launches of one kernel in one row
+static int merge_launches(const Figures *f, Launch *rows) {
+  int n = 0;
+  for (int i = 0; i < f->timing.launch_count; i++) {
     const Launch *l = &f->launches[i];
-    printf("%-12s %9.6f %5.1f%% %6lld %9.2f %8.2f", l->kernel->name, l->seconds,
-           sum > 0 ? 100 * l->seconds / sum : 0, (long long)l->kernel->tasks,
-           l->counts.contract_flops / l->seconds / 1e9, l->counts.bytes / l->seconds / 1e9);
+    int at = 0;
+    while (at < n && rows[at].kernel != l->kernel) at++;
+    if (at == n) {
+      rows[n++] = *l;
+      continue;
+    }
+    rows[at].launches++;
+    rows[at].seconds += l->seconds;
+    rows[at].counts.contract_flops += l->counts.contract_flops;
+    rows[at].counts.bytes += l->counts.bytes;
+    rows[at].arithmetic_seconds += l->arithmetic_seconds;
+    rows[at].traffic_seconds += l->traffic_seconds;
+  }
+  qsort(rows, (size_t)n, sizeof *rows, by_seconds);
+  return n;
+}
+
+static void print_launches(const Figures *f) {
+  int launches = f->timing.launch_count;
+  if (launches == 0) return;
+  Launch *rows = cell_malloc((size_t)launches * sizeof *rows);
+  int n = merge_launches(f, rows), small = 0;
+  double sum = 0, left = 0;
+  for (int i = 0; i < n; i++) sum += rows[i].seconds;
+  printf("\n%-12s %8s %9s %6s %9s %8s", "kernel", "launches", "seconds", "part", "GFLOP/s", "GB/s");
+  printf(f->limits ? " %11s %9s %8s\n" : "\n", "arithmetic", "traffic", "roofline");
+  for (int i = 0; i < n; i++) {
+    const Launch *l = &rows[i];
+    if (l->seconds < 1e-3 * sum) {
+      small++, left += l->seconds;
+      continue;
+    }
+    printf("%-12s %8d %9.6f %5.1f%% %9.2f %8.2f", l->kernel->name, l->launches, l->seconds,
+           100 * l->seconds / sum, l->counts.contract_flops / l->seconds / 1e9,
+           l->counts.bytes / l->seconds / 1e9);
     if (f->limits)
       printf(" %11.6f %9.6f %7.1f%%", l->arithmetic_seconds, l->traffic_seconds,
              100 * limit_of(l) / l->seconds);
     printf("\n");
   }
+  if (small > 0) printf("%d more %15s %9.6f %5.1f%%\n", small, "", left, 100 * left / sum);
+  free(rows);
 }
 
 static void print_text(const char *program, const CellNetwork *n, const Figures *f) {

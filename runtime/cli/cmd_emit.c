@@ -48,21 +48,26 @@ typedef struct {
   CellDiag *diag;
 } Passes;
 
+/* the name of a pass, or, where it may be left out, of any rewrite */
 static bool known_pass(const char *name, bool must_be_optional, CellDiag *diag) {
-  const char *names[16];
-  int count = 0;
-  for (int i = 0; i < cell_pass_count && count < 16; i++) {
-    if (must_be_optional && !cell_passes[i].optional) continue;
-    names[count++] = cell_passes[i].name;
-    if (strcmp(cell_passes[i].name, name) == 0) return true;
-  }
-  CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE, "there is no %spass `%s`",
-                                  must_be_optional ? "optional " : "", name);
   CellText list = {0};
-  for (int i = 0; i < count; i++) cell_text_printf(&list, "%s%s", i ? ", " : "", names[i]);
-  cell_help(diag, record, "the passes are %s", list.data);
+  CellRewrite rewrite;
+  bool known = false;
+  for (int i = 0; must_be_optional && cell_rewrite_at(i, &rewrite); i++) {
+    cell_text_printf(&list, "%s%s", i ? ", " : "", rewrite.name);
+    known |= strcmp(rewrite.name, name) == 0;
+  }
+  for (int i = 0; !must_be_optional && i < cell_pass_count; i++) {
+    cell_text_printf(&list, "%s%s", i ? ", " : "", cell_passes[i].name);
+    known |= strcmp(cell_passes[i].name, name) == 0;
+  }
+  if (!known) {
+    CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE, "there is no %s `%s`",
+                                    must_be_optional ? "optional pass or rule" : "pass", name);
+    cell_help(diag, record, "there are %s", list.data);
+  }
   cell_text_free(&list);
-  return false;
+  return known;
 }
 
 static void print_after(const CellPass *pass, const CellModule *m, void *context) {
@@ -78,10 +83,11 @@ static void print_after(const CellPass *pass, const CellModule *m, void *context
 }
 
 static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *diag) {
-  const char *disabled[16];
+  size_t most = passes->disable ? strlen(passes->disable) / 2 + 1 : 0;
+  const char **disabled = CELL_NEW_ARRAY(m->arena, const char *, most + 1);
   int count = 0;
   char *rest = passes->disable ? cell_arena_strdup(m->arena, passes->disable) : NULL;
-  for (char *name = rest ? strtok(rest, ",") : NULL; name && count < 16; name = strtok(NULL, ",")) {
+  for (char *name = rest ? strtok(rest, ",") : NULL; name; name = strtok(NULL, ",")) {
     if (!known_pass(name, true, diag)) return false;
     disabled[count++] = name;
   }
@@ -149,7 +155,7 @@ int cell_cmd_emit(int argc, const char **argv) {
        "ARCH"},
       {"program", 0, POPT_ARG_STRING, &program, 0, "only this one: act, update, sync", "NAME"},
       {"disable", 0, POPT_ARG_STRING, &passes.disable, 0,
-       "leave out these optional passes over graphs", "PASS,..."},
+       "leave out these optional passes over graphs, or rules of algebra", "PASS,..."},
       {"stop-after", 0, POPT_ARG_STRING, &passes.stop_after, 0,
        "run passes over graphs up to this one", "PASS"},
       {"print-after", 0, POPT_ARG_STRING, &passes.print_after, 0,

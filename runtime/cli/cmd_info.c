@@ -1,5 +1,6 @@
 /* cmd_info.c - `cellc info`: what a network is made of and what an update of it costs. */
 #include "runtime/bench.h"
+#include "runtime/cli/info_plan.h"
 #include "runtime/cli/network_args.h"
 #include "runtime/init.h"
 #include "runtime/json.h"
@@ -14,7 +15,7 @@ enum { LARGEST = 12 };
 typedef struct {
   CellNetworkOptions network;
   const CellEnvKind *env;
-  int no_measure;
+  int no_measure, rewrites;
 } Options;
 
 static const char *const init_names[] = {"zeros",      "ones",   "lecun",  "torch",
@@ -227,6 +228,8 @@ static void print_text(const Options *o, const CellNetwork *n, const Figures *f)
   print_parameters(n, f);
   print_certificates(n);
   print_work(n, f);
+  if (n->plan) cell_info_print_kernels(n);
+  if (o->rewrites) cell_info_print_rewrites(&o->network);
   print_memory(n, f);
   print_time(n, f);
 }
@@ -296,7 +299,7 @@ static json_t *memory_json(const CellNetwork *n, const Figures *f) {
   return memory;
 }
 
-static void print_json(const CellNetwork *n, const Figures *f) {
+static void print_json(const Options *o, const CellNetwork *n, const Figures *f) {
   json_t *flops = json_pack("{s:o, s:f, s:o}", "as_written",
                             f->has_written ? json_real(f->written.shared_flops) : json_null(),
                             "after_rewriting", f->graph.shared_flops, "as_planned",
@@ -304,11 +307,13 @@ static void print_json(const CellNetwork *n, const Figures *f) {
   json_t *seconds = f->measured ? json_pack("{s:f, s:f, s:f}", "update", f->update_seconds, "act",
                                             f->act_seconds, "run", f->run_seconds)
                                 : json_null();
-  cell_json_print(json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "schema", "cellc.info.1",
-                            "network", cell_spec_name(n->spec), "parameter_count",
+  cell_json_print(json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "schema",
+                            "cellc.info.1", "network", cell_spec_name(n->spec), "parameter_count",
                             (json_int_t)f->parameters, "parameters", parameters_json(n),
                             "certificates", certificates_json(n), "product_flops", flops, "memory",
-                            memory_json(n, f), "seconds", seconds),
+                            memory_json(n, f), "seconds", seconds, "kernels",
+                            n->plan ? cell_info_kernels(n) : json_null(), "rewrites",
+                            o->rewrites ? cell_info_rewrites(&o->network) : json_null()),
                   stdout);
 }
 
@@ -319,6 +324,8 @@ int cell_cmd_info(int argc, const char **argv) {
   Options o = {0};
   struct poptOption table[] = {
       {"no-measure", 0, POPT_ARG_NONE, &o.no_measure, 0, "count only, run nothing", NULL},
+      {"rewrites", 0, POPT_ARG_NONE, &o.rewrites, 0,
+       "plan the update again without each rewrite: what it saves", NULL},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of what is measured (all cores)", "N"},
       {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
       POPT_TABLEEND};
@@ -348,7 +355,7 @@ int cell_cmd_info(int argc, const char **argv) {
     count(&o, network, &figures);
     if (network->engine) measure(&o, network, &figures);
     if (cli.json)
-      print_json(network, &figures);
+      print_json(&o, network, &figures);
     else
       print_text(&o, network, &figures);
   }
