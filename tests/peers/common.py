@@ -126,18 +126,19 @@ def data(case, seed=1):
     return t
 
 
-def ours(case, tensors, program="update"):
+def ours(case, tensors, program="update", backend="cpu"):
     """what cellc computes from them"""
     from safetensors.numpy import load_file, save_file
 
     with tempfile.TemporaryDirectory() as folder:
         source, result = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, source)
-        cellc("run", *case.arguments(), "--program", program, "--in", source, "--out", result)
+        cellc("run", *case.arguments(), "--program", program, "--in", source, "--out", result,
+              "--backend", backend)
         return load_file(result)
 
 
-def compare(case, tensors, mine, peer):
+def compare(case, tensors, mine, peer, values=VALUES, gradients=GRADIENTS):
     """Differences, relative to a tensor's largest entry, as {name: (difference, bound)}; a peer's
     derived names are worked out from ours. Parameters are compared in learning rates: a step that
     Adam scales to one is wrong by no more than a thousandth of that."""
@@ -159,22 +160,22 @@ def compare(case, tensors, mine, peer):
         if theirs.shape != value.shape:
             raise RuntimeError(f"{name}: {theirs.shape[0]} entries, cellc has {value.shape[0]}")
         if name.startswith("params/"):
-            difference, bound = np.abs(theirs - value).max() / case.lr, 2e-2
+            difference, bound = np.abs(theirs - value).max() / case.lr, 20 * gradients
         else:
             scale = np.abs(value).max() or 1
             difference = np.abs(theirs - value).max() / scale
-            bound = GRADIENTS if name.startswith(("grad/", "moment")) else VALUES
+            bound = gradients if name.startswith(("grad/", "moment")) else values
         report[name] = (float(difference), bound)
     return report
 
 
-def check(case, peer, seed=1):
+def check(case, peer, seed=1, backend="cpu", values=VALUES, gradients=GRADIENTS):
     """The largest differences from cellc on one update; Differs where a bound is passed."""
     tensors = data(case, seed)
-    mine = ours(case, tensors)
+    mine = ours(case, tensors, backend=backend)
     peer.load(tensors)
     peer.update()
-    report = compare(case, tensors, mine, peer.results())
+    report = compare(case, tensors, mine, peer.results(), values, gradients)
     wrong = {k: v for k, v in report.items() if not v[0] <= v[1]}
     if wrong:
         raise Differs(", ".join(f"{k} {d:.1e} (allowed {b:.0e})" for k, (d, b) in sorted(wrong.items())))

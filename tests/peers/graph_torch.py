@@ -102,7 +102,7 @@ class Writer:
         if op == "input":
             return inputs(re.match(r' "([^"]*)"', rest).group(1), axes, shape)
         if op == "const":
-            return self.put(f"torch.tensor({float(rest.split()[0])!r})", axes, shape)
+            return self.put(f"torch.tensor({float(rest.split()[0])!r}, dtype=torch.float32)", axes, shape)
         if op == "range":
             return self.put(f"torch.arange({shape[0]}, dtype=torch.float32)", axes, shape)
         if op == "axis_index":
@@ -268,11 +268,14 @@ class Writer:
 
 
 class Graph(arq_torch.Torch):
-    """any network; losses, gradients and the three optimisers are cellc's"""
+    """any network; losses, gradients and the three optimisers are cellc's. `double`: in float64, to see
+    that it is the same function whatever the network does to roundings"""
 
-    def __init__(self, case, compiled=True):
+    def __init__(self, case, compiled=True, double=False):
         writer = Writer(common.cellc("emit", *case.arguments(), "--stage", "ir", "--program", "update"))
-        self.source = writer.function()
+        self.source, self.double = writer.function(), double
+        if double:
+            self.source = self.source.replace(".float()", ".double()").replace("float32", "float64")
         scope = {"torch": torch, "safe_sqrt": safe_sqrt, "sign_bits": sign_bits, "argmax": argmax,
                  "first_max": first_max}
         exec(compile(self.source, "<graph>", "exec"), scope)  # noqa: S102 - our own text
@@ -281,6 +284,8 @@ class Graph(arq_torch.Torch):
         super().__init__(case, compiled)
 
     def load(self, tensors):
+        if self.double:
+            tensors = {k: v.astype("float64") if v.dtype == "float32" else v for k, v in tensors.items()}
         super().load(tensors)
         # groups are cells, or blocks of cells that learn together: as the module lists them
         self.groups = {}
