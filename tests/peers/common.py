@@ -46,6 +46,7 @@ class Case:
     density: float = 0.1
     settings: tuple = ()
     action_code: str = ""  # --actions where they are not one-hot: "64:bits"
+    env: str = ""  # whose shapes these are: cellc's stand-in data are then of its random play
 
     @property
     def inputs(self):
@@ -58,7 +59,8 @@ class Case:
     def arguments(self):
         """of cellc, for the network"""
         path = self.file if os.path.isabs(self.file) else os.path.join(ROOT, self.file)
-        out = [path, "--obs", self.shape, "--actions", self.action_code or str(self.actions)]
+        out = [path] + (["--env", self.env] if self.env else
+                        ["--obs", self.shape, "--actions", self.action_code or str(self.actions)])
         for s in self.settings:
             out += ["--set", s]
         return out

@@ -165,15 +165,18 @@ def race(run, program, case, names, seconds=None, ours=None):
 # ---- cases ----
 
 
-def arq(widths, batch, shape="10x10x4:bits", actions=3):
+BREAKOUT, SEAQUEST_SHAPES = ("10x10x4:bits", 3, "minatar/breakout"), ("10x10x10:bits", 6, "minatar/seaquest")
+
+
+def arq(widths, batch, shapes=BREAKOUT):
     sets = tuple(f"l{i + 1}.n={n}" for i, n in enumerate(widths)) + (f"train.batch={batch}",)
-    return Case("examples/arq.cell", shape, actions, list(widths), batch, settings=sets)
+    return Case("examples/arq.cell", *shapes[:2], list(widths), batch, settings=sets, env=shapes[2])
 
 
-PUBLISHED, SEAQUEST = arq((400, 200, 200), 512), arq((400, 200, 200), 512, "10x10x10:bits", 6)
+PUBLISHED, SEAQUEST = arq((400, 200, 200), 512), arq((400, 200, 200), 512, SEAQUEST_SHAPES)
 MIDDLE, SMALL = arq((128, 96, 96), 512), arq((64, 48, 48), 64)
-GATED = Case("examples/gated.cell", "10x10x4:bits", 3, [256, 256], 512)
-SOFTMAX = Case("tests/peers/softmax.cell", "10x10x4:bits", 3, [256, 256], 512)
+GATED = Case("examples/gated.cell", *BREAKOUT[:2], [256, 256], 512, env=BREAKOUT[2])
+SOFTMAX = Case("tests/peers/softmax.cell", *BREAKOUT[:2], [256, 256], 512, env=BREAKOUT[2])
 
 
 def drawn(run):
@@ -321,10 +324,8 @@ def replay_bytes(run):
 
 def whole_run(run):
     steps = (4000, 5000) if run.quick else (40000, 50000)
-    out = cellc("bench", "run", *arq((128, 96, 96), 128).arguments()[:1], "--env", "minatar/breakout",
-                *[w for s in arq((128, 96, 96), 128).settings for w in ("--set", s)],
-                "--steps", str(steps[0]), "--warm-up-steps", str(steps[1]),
-                "--threads", str(run.threads), "--json")
+    out = cellc("bench", "run", *arq((128, 96, 96), 128).arguments(), "--steps", str(steps[0]),
+                "--warm-up-steps", str(steps[1]), "--threads", str(run.threads), "--json")
     report = json.loads(out)
     return report["hours"], report
 
