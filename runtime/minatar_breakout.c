@@ -83,7 +83,8 @@ static void draw(const CellMinatar *state, uint32_t *words) {
   cell_draw(words, CHANNELS, BALL, g->ball_x, g->ball_y);
   cell_draw(words, CHANNELS, PADDLE, g->paddle_x, LAST);
   cell_draw(words, CHANNELS, TRAIL, g->old_x, g->old_y);
-  cell_draw_grid(words, CHANNELS, BRICK, g->brick);
+  static const uint64_t table[32] = CELL_SPREAD_TABLE(CHANNELS);
+  cell_draw_grid(words, table, CHANNELS, BRICK, g->brick);
 }
 
 static void io(CellMinatar *state, CellStateIo *io) {

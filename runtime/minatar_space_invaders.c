@@ -127,11 +127,12 @@ static int step(CellMinatar *state, int action) {
 
 static void draw(const CellMinatar *state, uint32_t *words) {
   const CellSpaceInvaders *g = &state->game.space_invaders;
+  static const uint64_t table[32] = CELL_SPREAD_TABLE(CHANNELS);
   cell_draw(words, CHANNELS, CANNON, g->px, LAST);
-  cell_draw_grid(words, CHANNELS, ALIEN, g->alien);
-  cell_draw_grid(words, CHANNELS, g->dir < 0 ? ALIEN_LEFT : ALIEN_RIGHT, g->alien);
-  cell_draw_grid(words, CHANNELS, FRIENDLY_BULLET, g->up);
-  cell_draw_grid(words, CHANNELS, ENEMY_BULLET, g->down);
+  cell_draw_grid(words, table, CHANNELS, ALIEN, g->alien);
+  cell_draw_grid(words, table, CHANNELS, g->dir < 0 ? ALIEN_LEFT : ALIEN_RIGHT, g->alien);
+  cell_draw_grid(words, table, CHANNELS, FRIENDLY_BULLET, g->up);
+  cell_draw_grid(words, table, CHANNELS, ENEMY_BULLET, g->down);
 }
 
 static int ramp_level(const CellMinatar *state) {

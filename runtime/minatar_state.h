@@ -104,14 +104,27 @@ static inline void cell_draw_inside(uint32_t *words, int channels, int channel, 
   if (x >= 0 && x < CELL_GRID) cell_draw(words, channels, channel, x, y);
 }
 
+/* Half a row's bits, spread to the places of one of `channels` (at most 6): a table of all of them. */
+#define CELL_SPREAD_BIT(bits, x, channels) ((uint64_t)((bits) >> (x)&1) << ((x) * (channels)))
+#define CELL_SPREAD_1(bits, c)                                                                     \
+  CELL_SPREAD_BIT(bits, 0, c) | CELL_SPREAD_BIT(bits, 1, c) | CELL_SPREAD_BIT(bits, 2, c) |        \
+      CELL_SPREAD_BIT(bits, 3, c) | CELL_SPREAD_BIT(bits, 4, c)
+#define CELL_SPREAD_4(bits, c)                                                                     \
+  CELL_SPREAD_1(bits, c), CELL_SPREAD_1(bits + 1, c), CELL_SPREAD_1(bits + 2, c),                  \
+      CELL_SPREAD_1(bits + 3, c)
+#define CELL_SPREAD_TABLE(c)                                                                       \
+  {                                                                                                \
+    CELL_SPREAD_4(0, c), CELL_SPREAD_4(4, c), CELL_SPREAD_4(8, c), CELL_SPREAD_4(12, c),           \
+        CELL_SPREAD_4(16, c), CELL_SPREAD_4(20, c), CELL_SPREAD_4(24, c), CELL_SPREAD_4(28, c)     \
+  }
+
 /* A whole grid. A row's bits are spread to their channel's places, then put into the words at
  * once: without a branch for each cell, as bricks and aliens cannot be predicted. */
-static inline void cell_draw_grid(uint32_t *words, int channels, int channel,
-                                  const uint16_t rows[CELL_GRID]) {
+static inline void cell_draw_grid(uint32_t *words, const uint64_t table[32], int channels,
+                                  int channel, const uint16_t rows[CELL_GRID]) {
   for (int y = 0; y < CELL_GRID; y++) {
     if (!rows[y]) continue;
-    uint64_t spread = 0;
-    for (int x = 0; x < CELL_GRID; x++) spread |= (uint64_t)(rows[y] >> x & 1) << (x * channels);
+    uint64_t spread = table[rows[y] & 31] | table[rows[y] >> 5] << (5 * channels);
     int index = CELL_GRID * y * channels + channel;
     int shift = index % 32;
     for (uint32_t *word = words + index / 32; spread; word++) {
