@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 10000, MOST = 10000 };
+enum { STEPS = 1000, MOST = 100000 };
 
 typedef struct {
   const CellEnvKind *kind;
@@ -36,24 +36,7 @@ static void play(Player *p, int steps) {
   }
 }
 
-bool cell_bench_env(const CellCli *cli, const CellBenchOptions *o, CellDiag *diag) {
-  const CellEnvKind *kind = o->env;
-  if (kind->actions.count < 1) {
-    cell_error(diag, NULL, CELL_NOWHERE, "`%s` has no list of actions to draw from", kind->name);
-    return false;
-  }
-  Player p = {.kind = kind, .random = 0x9e3779b97f4a7c15u};
-  p.state = cell_malloc(kind->state_bytes);
-  p.observation = cell_malloc((size_t)cell_env_words(kind) * 4);
-  cell_env_start(kind, p.state, NULL, 1);
-  double *times = cell_malloc(MOST * sizeof *times);
-  int count = 0;
-  for (double began = cell_now(); cell_now() - began < o->warmup;) play(&p, STEPS);
-  for (double began = cell_now(); count < MOST && (count < 3 || cell_now() - began < o->seconds);) {
-    double before = cell_now();
-    play(&p, STEPS);
-    times[count++] = (cell_now() - before) / STEPS;
-  }
+static void print_rate(const CellCli *cli, const CellEnvKind *kind, double *times, int count) {
   json_t *seconds = cell_bench_spread(times, count);
   double median = json_number_value(json_object_get(seconds, "median"));
   if (cli->json) {
@@ -69,8 +52,32 @@ bool cell_bench_env(const CellCli *cli, const CellBenchOptions *o, CellDiag *dia
            1e-6 / json_number_value(json_object_get(seconds, "quarter")));
     json_decref(seconds);
   }
+}
+
+bool cell_bench_env(const CellCli *cli, const CellBenchOptions *o, CellDiag *diag) {
+  const CellEnvKind *kind = o->env;
+  if (kind->actions.count < 1) {
+    cell_error(diag, NULL, CELL_NOWHERE, "`%s` has no list of actions to draw from", kind->name);
+    return false;
+  }
+  Player p = {.kind = kind, .random = 0x9e3779b97f4a7c15u};
+  p.state = cell_env_create(kind, diag);
+  if (!p.state) return false;
+  p.observation = cell_malloc((size_t)cell_env_words(kind) * 4);
+  cell_env_start(kind, p.state, NULL, 1);
+  double *times = cell_malloc(MOST * sizeof *times);
+  int count = 0;
+  for (double began = cell_now(); cell_now() - began < o->warmup;) play(&p, STEPS);
+  for (double began = cell_now(); count < MOST && (count < 3 || cell_now() - began < o->seconds);) {
+    double before = cell_now();
+    play(&p, STEPS);
+    times[count++] = (cell_now() - before) / STEPS;
+  }
+  // one that fails stands still, which is no speed
+  bool ok = cell_env_check(kind, p.state, diag);
+  if (ok) print_rate(cli, kind, times, count);
   free(times);
   free(p.observation);
-  free(p.state);
-  return true;
+  cell_env_destroy(kind, p.state);
+  return ok;
 }

@@ -118,6 +118,9 @@ static void test_env(void **state) {
   assert_true(rate * number(root, "seconds/median") > 0.999);
   json_decref(root);
   expect("bench env minatar/asterix --seconds 0.05 --warm-up 0", 0, "steps a second on one core");
+  // a simulation, which is opened first; classic control counts time limits
+  expect("bench env classic/acrobot --seconds 0.02 --warm-up 0", 0, "steps a second on one core");
+  expect("bench env dmc/walker-walk --seconds 0.02 --warm-up 0", 0, "steps a second on one core");
 }
 
 static void test_interpreted(void **state) {
