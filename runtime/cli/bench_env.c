@@ -1,6 +1,7 @@
 /* bench_env.c - `cellc bench env NAME`: steps a second of one environment on one core, each with its
  * observation, random actions, and a reset where an episode ends. */
 #include "runtime/cli/cmd_bench.h"
+#include "runtime/progress.h"
 #include "runtime/training.h"
 
 #include <stdlib.h>
@@ -45,11 +46,13 @@ static void print_rate(const CellCli *cli, const CellEnvKind *kind, double *time
                               1 / median),
                     stdout);
   } else {
-    printf("%s: %.3f M steps a second on one core, the middle half of %d turns of %d from %.3f to "
-           "%.3f\n",
-           kind->name, 1e-6 / median, count, STEPS,
-           1e-6 / json_number_value(json_object_get(seconds, "three_quarters")),
-           1e-6 / json_number_value(json_object_get(seconds, "quarter")));
+    // the slowest turns have the lowest rate
+    static const char *const names[] = {"median", "three_quarters", "quarter"};
+    char rates[3][16];
+    for (int i = 0; i < 3; i++)
+      cell_format_count(1 / json_number_value(json_object_get(seconds, names[i])), rates[i]);
+    printf("%s: %s steps a second on one core, the middle half of %d turns of %d from %s to %s\n",
+           kind->name, rates[0], count, STEPS, rates[1], rates[2]);
     json_decref(seconds);
   }
 }
