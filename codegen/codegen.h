@@ -25,6 +25,7 @@ typedef struct {
   const char *cache_dir;          /* NULL: $XDG_CACHE_HOME/cellc or ~/.cache/cellc; "": no cache */
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
+  int precision;                  /* CUDA: a CellPrecision */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */
@@ -42,6 +43,9 @@ bool cell_isa_runs(CellIsa isa);
 /* A kernel did not compile, or wrote outside its buffers: faults of cellc. */
 #define CELL_E_COMPILE "E1003"
 #define CELL_E_GUARD "E1004"
+/* What runs kernels on a GPU is missing: its compiler, its driver, a device. */
+#define CELL_E_NVRTC "E1005"
+#define CELL_E_DRIVER "E1006"
 
 /* ---- GPUs ---- */
 

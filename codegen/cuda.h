@@ -30,7 +30,170 @@ enum {
   CELL_CUDA_ROWS = 64,     /* of a product's tile */
   CELL_CUDA_COLUMNS = 64,
   CELL_CUDA_SHARED = 48 << 10, /* bytes of scratch that a sweep keeps in shared memory */
-  CELL_CUDA_PARAMETERS = 4000  /* bytes of a launch's arguments */
+  CELL_CUDA_PARAMETERS = 4000, /* bytes of a launch's arguments */
+  CELL_CUDA_FOLD_BYTES = 512 /* of shared memory, for folds: CELL_FOLD_BYTES of the prelude */
 };
+
+/* ---- cuda_schedule.c: how a kernel's loop tree is spread over a block ---- */
+
+typedef enum {
+  CELL_SPREAD_NONE,    /* every thread runs every iteration */
+  CELL_SPREAD_WARPS,   /* an iteration is a warp's; LANES loops inside go over its lanes */
+  CELL_SPREAD_THREADS, /* an iteration is a thread's, LANES loops inside too */
+  CELL_SPREAD_TURNED   /* holds one LANES loop: a thread takes a lane and runs all iterations for it */
+} CellSpread;
+
+/* What was decided about a statement. */
+typedef struct {
+  const CellStmt *stmt;
+  CellSpread spread;
+  bool barrier;  /* of the block, or inside a loop over warps of the warp, before it (and its folds) */
+  int *folds;    /* accumulators that are folded before it */
+  int fold_count, fold_capacity;
+  int area;      /* which half of the exchange area the folds use */
+  bool kept;     /* STORE with add in a turned loop: summed in a register */
+} CellCudaNote;
+
+/* An accumulator that lanes update has partials; one may be updated outside of lanes too. */
+typedef struct {
+  const CellStmt *def; /* of any value */
+  const CellStmt *unit; /* the LANES loop, or loop over threads, that it is defined in; NULL: none */
+  bool partial, scalar;
+  int uses;
+  bool fused; /* a multiplication that its reader does, in one rounding */
+} CellCudaValue;
+
+typedef struct {
+  CellArena *arena;
+  const CellKernel *k;
+  const CellStmt **loops; /* by variable */
+  CellCudaValue *values;
+  CellCudaNote *notes; /* a hash table by statement */
+  int note_count, note_room;
+  int64_t *shared; /* bytes of each scratch from the start of shared memory, -1: in the workspace */
+  int64_t *workspace; /* words of the others from the start of a block's slice */
+  int64_t shared_bytes, workspace_words;
+  bool wide; /* indices beyond 2^31 */
+} CellCudaSchedule;
+
+CellCudaSchedule *cell_cuda_schedule(CellArena *arena, const CellKernel *k);
+CellCudaNote *cell_cuda_note(CellCudaSchedule *c, const CellStmt *s);
+
+/* ---- cuda_hazard.c ---- */
+
+typedef enum { CELL_BY_ALL, CELL_BY_ONE, CELL_BY_LANES, CELL_BY_ANY } CellBy;
+
+/* An element that a statement touches, and which threads do. */
+typedef struct {
+  CellBufferRef buffer;
+  const CellAffine *index; /* NULL: any */
+  bool write;
+  CellBy by;
+  const CellStmt *lanes; /* LANES: the loop over lanes */
+  const CellStmt *unit;  /* LANES: it, or the turned loop around it */
+  const CellStmt *loop;  /* it happened in an earlier iteration of this loop; NULL: it did not */
+} CellTouch;
+
+typedef struct {
+  CellTouch *list;
+  int count, capacity;
+} CellTouches;
+
+/* All that statement s (with its body) touches of memory that the kernel writes. */
+void cell_cuda_touches(CellCudaSchedule *c, const CellStmt *s, CellTouches *out);
+/* Whether two threads may touch one word by a and b, one of them writing. */
+bool cell_cuda_conflict(const CellCudaSchedule *c, const CellTouch *a, const CellTouch *b);
+/* Whether a and b, in different iterations of a loop around both, touch different words for sure. */
+bool cell_cuda_apart(const CellCudaSchedule *c, const CellStmt *loop, const CellTouch *a,
+                     const CellTouch *b);
+/* Whether a and b, in LANES loops, touch a word only by one thread. */
+bool cell_cuda_same_thread(const CellCudaSchedule *c, const CellTouch *a, const CellTouch *b);
+/* Sets the notes' barriers and areas. */
+void cell_cuda_barriers(CellCudaSchedule *c);
+
+/* ---- cuda_body.c, cuda_product_emit.c: one kernel as a device function ---- */
+
+/* The tiles of a product kernel. */
+typedef struct {
+  bool product; /* the kernel is a chain of contracts into one output */
+  int rows, columns;        /* of a tile */
+  int64_t down, across;     /* tiles of a task */
+  int64_t shared_bytes;
+} CellCudaProduct;
+CellCudaProduct cell_cuda_product(const CellKernel *k);
+
+/* Names of a kernel's arguments; the function is `name`. */
+void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *args, CellText *out);
+void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const char *name,
+                            const char *const *args, CellPrecision precision, CellText *out);
+/* An index, its variables and values by the names they have in the text. */
+void cell_cuda_affine(const CellAffine *a, CellText *out);
+
+/* ---- cuda_code.c: a plan as CUDA kernels ---- */
+
+/* One CUDA kernel: all parts of a stage. */
+typedef struct {
+  const char *symbol, *source; /* source: the whole text that NVRTC gets */
+  size_t length;
+  int64_t grid;            /* blocks of CELL_CUDA_THREADS */
+  int64_t shared_bytes;    /* dynamic shared memory of a block */
+  int64_t workspace_bytes; /* of the launch */
+  int *kernels;            /* of the plan, one a part */
+  int kernel_count, kernel_capacity;
+  int buffer_count;
+} CellCudaUnit;
+
+typedef struct {
+  int unit;
+  const int *buffers; /* what the argument block points to, in order; the workspace follows */
+  int stage;
+} CellCudaLaunch;
+
+typedef struct {
+  const char *name;
+  CellCudaLaunch *launches;
+  int launch_count, launch_capacity;
+} CellCudaProgram;
+
+typedef struct {
+  CellArena *arena;
+  CellCudaUnit *units;
+  int unit_count, unit_capacity;
+  CellCudaProgram *programs; /* as the plan's */
+  int program_count;
+  int64_t workspace_bytes; /* of the neediest launch */
+} CellCudaCode;
+
+/* sources: for the lines of the .cell file in comments, or NULL. */
+CellCudaCode *cell_cuda_code(CellArena *arena, const CellPlan *plan, CellPrecision precision,
+                             const CellDiag *sources);
+/* One stage of it as text, or the bytes of the cubins one after another: cuda, ptx, cubin, resources. */
+bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
+                    CellText *out, CellDiag *diag);
+/* How many blocks a multiprocessor holds at once. */
+int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_bytes);
+/* The text behind `#include "cell_prelude.h"`. */
+extern const char cell_cuda_prelude[];
+
+/* ---- cuda_nvrtc.c ---- */
+
+typedef struct {
+  char *bytes; /* inside `entry` */
+  size_t size;
+  char *log;        /* what the compiler said */
+  char *entry;      /* heap */
+  int registers;    /* of a thread */
+  int stack, spills; /* bytes of a thread */
+  bool cached;
+} CellCubin;
+
+/* Compiles every unit, through the cache in `folder` (NULL: none), into cubins[unit]; with `ptx` the text of
+ * all goes there instead. false: a message. */
+bool cell_nvrtc_compile(const CellCudaCode *code, const CellCudaArch *arch, const char *folder,
+                        CellText *ptx, CellCubin *cubins, char *message, size_t size);
+void cell_cubin_free(CellCubin *c);
+/* Where NVRTC is and of which version, for `cellc doctor`. */
+bool cell_nvrtc_find(char *path, size_t path_size, int *major, int *minor, char *message,
+                     size_t size);
 
 #endif

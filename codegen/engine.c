@@ -1,6 +1,7 @@
 /* engine.c - an engine: memory for all tensors, and one of three ways to run a program. */
 #include "codegen/engine.h"
 
+#include "codegen/cuda.h"
 #include "codegen/flush.h"
 
 #include <math.h>
@@ -391,6 +392,8 @@ int cell_engine_times(const CellEngine *e, const double **seconds) {
 
 bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
                CellText *out, CellDiag *diag) {
+  if (options && options->gpu && strcmp(stage, "llvm") != 0 && strcmp(stage, "asm") != 0)
+    return cell_cuda_emit(plan, stage, options, out, diag);
   char message[1024] = "";
   const CellProvider *provider = cell_load_provider(message, sizeof message);
   if (!provider) {

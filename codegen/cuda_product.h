@@ -1,0 +1,253 @@
+/* cuda_product.h - a tile of a product: out[m, n] (+)= sum over k of a[m, k] * b[n, k].
+ *
+ * A block makes TM x TN entries. Slices of CELL_SLICE along k of both operands travel to shared memory, STAGES
+ * of them under way at a time, by asynchronous copies of 16 bytes where the operand's bytes allow it (V = 4),
+ * else of 4. An operand whose k is contiguous lies there [row][k], else [k][row], padded so that no two
+ * threads of an instruction want the same bank. Sums stay in registers: 4 columns and TM * TN / 512 rows a
+ * thread, or, for TF32 and BF16, 2 x 4 tiles of the matrix instruction a warp. k ascends, so the order of
+ * summation is that of the text, but for what the matrix instruction sums at once. */
+#ifndef CELL_CUDA_PRODUCT_H
+#define CELL_CUDA_PRODUCT_H
+
+enum { CELL_SLICE = 16, CELL_STAGES = 3, CELL_ALONG_K = CELL_SLICE + 4 };
+enum CellPrecision { CELL_FP32, CELL_TF32, CELL_BF16 };
+
+/* words of one slice of an operand with T rows, whichever way it lies */
+template <int T> struct CellSlice {
+  enum { ALONG_K = T * CELL_ALONG_K, ALONG_ROWS = CELL_SLICE * (T + 8) };
+  enum { WORDS = (int)ALONG_K > (int)ALONG_ROWS ? (int)ALONG_K : (int)ALONG_ROWS };
+};
+
+/* An operand: element (row, k) is at row * rs + k * ks. K: k is contiguous (or rows are not); V: floats a
+ * copy. */
+template <bool K, int V> struct CellOperand {
+  CellIn<float> p;
+  CellWide base, rs, ks;
+  int rows;
+
+  template <int T>
+  CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
+    CELL_UNROLL
+    for (int c = cell_thread(); c < T * CELL_SLICE / V; c += CELL_THREADS) {
+      int row = K ? c / (CELL_SLICE / V) : c % (T / V) * V;
+      int kk = K ? c % (CELL_SLICE / V) * V : c / (T / V);
+      cell_copy<V>(to, at + (K ? row * CELL_ALONG_K + kk : kk * (T + 8) + row), p,
+                   base + row * rs + (k0 + kk) * ks, row < rows && k0 + kk < k);
+    }
+  }
+};
+
+/* Bits are floats from here on; there is nothing to copy asynchronously. */
+template <bool K> struct CellBitOperand {
+  CellBits p;
+  CellWide base, rs, ks;
+  int rows;
+
+  template <int T>
+  CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
+    CELL_UNROLL
+    for (int c = cell_thread(); c < T * CELL_SLICE; c += CELL_THREADS) {
+      int row = K ? c / CELL_SLICE : c % T, kk = K ? c % CELL_SLICE : c / T;
+      bool there = row < rows && k0 + kk < k;
+      to[at + (K ? row * CELL_ALONG_K + kk : kk * (T + 8) + row)] =
+          there ? cell_bit(p, base + row * rs + (k0 + kk) * ks) : 0.0f;
+    }
+  }
+};
+
+template <bool K> struct CellIsAlongK {};
+template <bool K, int V> CELL_DEVICE CellIsAlongK<K> cell_along(const CellOperand<K, V> &) {
+  return {};
+}
+template <bool K> CELL_DEVICE CellIsAlongK<K> cell_along(const CellBitOperand<K> &) { return {}; }
+
+/* four steps of k for one row of a slice */
+template <int T>
+CELL_DEVICE void cell_read_row(CellShared<float> s, int at, int row, int kk, float (&x)[4],
+                               CellIsAlongK<true>) {
+  cell_load4(s, at + row * CELL_ALONG_K + kk, x);
+}
+template <int T>
+CELL_DEVICE void cell_read_row(CellShared<float> s, int at, int row, int kk, float (&x)[4],
+                               CellIsAlongK<false>) {
+  CELL_UNROLL
+  for (int q = 0; q < 4; q++) x[q] = s[at + (kk + q) * (T + 8) + row];
+}
+template <int T>
+CELL_DEVICE float cell_read(CellShared<float> s, int at, int row, int kk, CellIsAlongK<true>) {
+  return s[at + row * CELL_ALONG_K + kk];
+}
+template <int T>
+CELL_DEVICE float cell_read(CellShared<float> s, int at, int row, int kk, CellIsAlongK<false>) {
+  return s[at + kk * (T + 8) + row];
+}
+/* four rows from 4 r on, for four steps of k */
+template <int T>
+CELL_DEVICE void cell_read_rows(CellShared<float> s, int at, int row, int kk, float (&x)[4][4],
+                                CellIsAlongK<true> along) {
+  CELL_UNROLL
+  for (int i = 0; i < 4; i++) cell_read_row<T>(s, at, row + i, kk, x[i], along);
+}
+template <int T>
+CELL_DEVICE void cell_read_rows(CellShared<float> s, int at, int row, int kk, float (&x)[4][4],
+                                CellIsAlongK<false>) {
+  CELL_UNROLL
+  for (int q = 0; q < 4; q++) {
+    float four[4];
+    cell_load4(s, at + (kk + q) * (T + 8) + row, four);
+    CELL_UNROLL
+    for (int i = 0; i < 4; i++) x[i][q] = four[i];
+  }
+}
+
+/* Words of shared memory that products use, behind the folds. */
+template <int TM, int TN> struct CellStaging {
+  enum { WORDS = CELL_STAGES * (CellSlice<TM>::WORDS + CellSlice<TN>::WORDS) };
+};
+
+/* BLOCKED: a thread's 4 columns are neighbours (b's rows are contiguous), else they are TN / 4 apart. */
+template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
+  enum {
+    ACROSS = TN / 4,                /* threads along n */
+    DOWN = CELL_THREADS / ACROSS,   /* along m */
+    ROWS = TM / DOWN,               /* of a thread */
+    TOGETHER = ROWS % 4 == 0 ? 4 : 1, /* of them neighbours */
+    MATRIX = PRECISION != CELL_FP32 && TM == 64 && TN == 64
+  };
+  float sum[ROWS][4]; /* MATRIX: [2 * 4 tiles][4] */
+
+  CELL_METHOD void clear() {
+    CELL_UNROLL
+    for (int i = 0; i < ROWS; i++)
+      CELL_UNROLL
+      for (int j = 0; j < 4; j++) sum[i][j] = 0.0f;
+  }
+
+  static CELL_METHOD int row(int i) {
+    int t = cell_thread() / ACROSS;
+    return TOGETHER * t + i % TOGETHER + i / TOGETHER * TOGETHER * DOWN;
+  }
+  static CELL_METHOD int column(int j) {
+    int t = cell_thread() % ACROSS;
+    return BLOCKED ? 4 * t + j : t + ACROSS * j;
+  }
+
+  template <class AlongA, class AlongB>
+  CELL_METHOD void slice(CellShared<float> s, int a, int b, AlongA along_a, AlongB along_b) {
+    CELL_ONCE
+    for (int kk = 0; kk < CELL_SLICE; kk += 4) {
+      float y[4][4];
+      if (BLOCKED)
+        cell_read_rows<TN>(s, b, column(0), kk, y, along_b);
+      else
+        CELL_UNROLL
+        for (int j = 0; j < 4; j++) cell_read_row<TN>(s, b, column(j), kk, y[j], along_b);
+      CELL_UNROLL
+      for (int i = 0; i < ROWS; i += TOGETHER) {
+        float x[4][4];
+        if (TOGETHER == 4)
+          cell_read_rows<TM>(s, a, row(i), kk, x, along_a);
+        else
+          cell_read_row<TM>(s, a, row(i), kk, x[0], along_a);
+        CELL_UNROLL
+        for (int r = 0; r < TOGETHER; r++)
+          CELL_UNROLL
+          for (int j = 0; j < 4; j++)
+            CELL_UNROLL
+            for (int q = 0; q < 4; q++) sum[i + r][j] = cell_fma(x[r][q], y[j][q], sum[i + r][j]);
+      }
+    }
+  }
+
+  /* a warp's quarter of the tile: 2 x 4 matrix tiles of 16 x 8 */
+  template <class AlongA, class AlongB>
+  CELL_METHOD void matrix_slice(CellShared<float> s, int a, int b, AlongA along_a, AlongB along_b) {
+    int m0 = cell_warp() / 2 * 32 + cell_lane() / 4, n0 = cell_warp() % 2 * 32 + cell_lane() / 4;
+    int t = cell_lane() % 4;
+    CELL_UNROLL
+    for (int kk = 0; kk < CELL_SLICE; kk += PRECISION == CELL_BF16 ? 16 : 8) {
+      CellWord y[4][2];
+      CELL_UNROLL
+      for (int j = 0; j < 4; j++)
+        CELL_UNROLL
+        for (int h = 0; h < 2; h++)
+          y[j][h] = PRECISION == CELL_BF16
+                        ? cell_to_bf16(
+                              cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h, along_b),
+                              cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h + 1, along_b))
+                        : cell_to_tf32(cell_read<TN>(s, b, n0 + 8 * j, kk + t + 4 * h, along_b));
+      CELL_UNROLL
+      for (int i = 0; i < 2; i++) {
+        CellWord x[4];
+        CELL_UNROLL
+        for (int h = 0; h < 4; h++) {
+          int r = m0 + 16 * i + h % 2 * 8;
+          x[h] = PRECISION == CELL_BF16
+                     ? cell_to_bf16(cell_read<TM>(s, a, r, kk + 2 * t + h / 2 * 8, along_a),
+                                    cell_read<TM>(s, a, r, kk + 2 * t + h / 2 * 8 + 1, along_a))
+                     : cell_to_tf32(cell_read<TM>(s, a, r, kk + t + h / 2 * 4, along_a));
+        }
+        CELL_UNROLL
+        for (int j = 0; j < 4; j++) {
+          if (PRECISION == CELL_BF16)
+            cell_mma_bf16(sum[(4 * i + j) % ROWS], x, y[j]);
+          else
+            cell_mma_tf32(sum[(4 * i + j) % ROWS], x, y[j]);
+        }
+      }
+    }
+  }
+
+  /* sum += a b' over k; every thread of the block calls it */
+  template <class A, class B> CELL_METHOD void add(const A &a, const B &b, int k) {
+    enum { SA = CellSlice<TM>::WORDS, SB = CellSlice<TN>::WORDS, STAGE = SA + SB };
+    CellShared<float> s = cell_shared<float>(CELL_FOLD_BYTES, CELL_STAGES * STAGE);
+    int slices = (k + CELL_SLICE - 1) / CELL_SLICE;
+    CELL_UNROLL
+    for (int t = 0; t < CELL_STAGES - 1; t++) {
+      if (t < slices) {
+        a.template stage<TM>(s, t * STAGE, t * CELL_SLICE, k);
+        b.template stage<TN>(s, t * STAGE + SA, t * CELL_SLICE, k);
+      }
+      cell_copy_commit();
+    }
+    CELL_ONCE
+    for (int t = 0; t < slices; t++) {
+      cell_copy_wait<CELL_STAGES - 2>();
+      cell_barrier(); /* the slice is there for all, and all are done with the one before */
+      int next = t + CELL_STAGES - 1, at = next % CELL_STAGES * STAGE;
+      if (next < slices) {
+        a.template stage<TM>(s, at, next * CELL_SLICE, k);
+        b.template stage<TN>(s, at + SA, next * CELL_SLICE, k);
+      }
+      cell_copy_commit();
+      int here = t % CELL_STAGES * STAGE;
+      if (MATRIX)
+        matrix_slice(s, here, here + SA, cell_along(a), cell_along(b));
+      else
+        slice(s, here, here + SA, cell_along(a), cell_along(b));
+    }
+    cell_copy_wait<0>();
+    cell_barrier(); /* before the stages are filled again */
+  }
+
+  /* to the entries of the tile that are there */
+  CELL_METHOD void store(CellOut<float> out, CellWide base, CellWide rs, CellWide cs, int rows,
+                         int columns, bool onto) const {
+    CELL_UNROLL
+    for (int i = 0; i < ROWS; i++)
+      CELL_UNROLL
+      for (int j = 0; j < 4; j++) {
+        int m = row(i), n = column(j);
+        if (MATRIX) {
+          m = cell_warp() / 2 * 32 + i / 4 * 16 + cell_lane() / 4 + j / 2 * 8;
+          n = cell_warp() % 2 * 32 + i % 4 * 8 + cell_lane() % 4 * 2 + j % 2;
+        }
+        if (m >= rows || n >= columns) continue;
+        CellWide at = base + m * rs + n * cs;
+        out[at] = onto ? out[at] + sum[i][j] : sum[i][j];
+      }
+  }
+};
+
+#endif
