@@ -3,6 +3,7 @@
  *   interp          the graph's float64 evaluator (the judge)
  *   interp-kernels  the plan's kernels in float64, statement by statement
  *   cpu             the plan's kernels compiled by LLVM (float32, opened at first use), OpenMP over tasks
+ *   cuda            the plan's kernels as CUDA C, compiled by NVRTC, on a GPU; both opened at first use
  *
  * An engine owns one block of memory for all buffers of its plan, zeroed at the start. Tensors are
  * found by name: "params/l1/h/linear/weight#0", "update:obs" (inputs and outputs belong to a program;
@@ -14,7 +15,12 @@
 
 #include "ir/kernel.h"
 
-typedef enum { CELL_BACKEND_INTERP, CELL_BACKEND_INTERP_KERNELS, CELL_BACKEND_CPU } CellBackend;
+typedef enum {
+  CELL_BACKEND_INTERP,
+  CELL_BACKEND_INTERP_KERNELS,
+  CELL_BACKEND_CPU,
+  CELL_BACKEND_CUDA
+} CellBackend;
 bool cell_backend_parse(const char *name, CellBackend *backend);
 
 typedef enum { CELL_ISA_HOST, CELL_ISA_AVX512, CELL_ISA_AVX2, CELL_ISA_SCALAR } CellIsa;
@@ -26,6 +32,7 @@ typedef struct {
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
   int precision;                  /* CUDA: a CellPrecision */
+  bool times;                     /* CUDA: take the time of every launch, which a graph does not */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */
@@ -94,6 +101,9 @@ typedef struct {
 /* The storage of a tensor, valid for the engine's life. program NULL: a state. false if there is none. */
 bool cell_engine_tensor(CellEngine *engine, const char *program, const char *name,
                         CellTensorData *out);
+
+/* Zeroes every state. */
+void cell_engine_clear(CellEngine *engine);
 
 /* Conversions for people who are not in a hurry: canonical order, doubles, one per entry. */
 bool cell_engine_get(CellEngine *engine, const char *program, const char *name, double *out,

@@ -88,7 +88,7 @@ static void slots_of_plan(CellEngine *e) {
                      .count = b->count,
                      .bit_row = b->bit_row};
     slot.entries = entries_of(b->dtype, b->count, b->bit_row);
-    if (e->backend != CELL_BACKEND_CPU) slot.count = slot.entries;
+    if (cell_engine_wide(e)) slot.count = slot.entries;
     CELL_PUSH(e->arena, e->slots, e->slot_count, e->slot_capacity, slot);
   }
 }
@@ -346,6 +346,9 @@ CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBa
     e->seconds = CELL_NEW_ARRAY(arena, double, (size_t)most + 1);
     if (backend == CELL_BACKEND_INTERP_KERNELS) {
       good = place_wide(e, diag);
+    } else if (backend == CELL_BACKEND_CUDA) {
+      // untouched pages of the block cost nothing: only states have a copy on the host
+      good = map_block(e, plan->arena_bytes, diag) && cell_gpu_open(e, diag);
     } else if (!cell_isa_runs(e->options.isa)) {
       cell_error(diag, CELL_E_ISA, CELL_NOWHERE, "this machine has not the vectors asked for");
       good = false;
@@ -360,6 +363,7 @@ CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBa
 
 void cell_engine_destroy(CellEngine *e) {
   if (!e) return;
+  if (e->gpu) cell_gpu_close(e);
   if (e->jit) e->provider->destroy(e->jit);
   if (e->scratch)
     for (int t = 0; t < e->options.threads; t++) free(e->scratch[t]);
@@ -379,6 +383,7 @@ bool cell_engine_run(CellEngine *e, const char *program, CellDiag *diag) {
     case CELL_BACKEND_INTERP: return run_graph(e, p, diag);
     case CELL_BACKEND_INTERP_KERNELS: return run_kernels(e, p, diag);
     case CELL_BACKEND_CPU: return run_cpu(e, p, diag);
+    case CELL_BACKEND_CUDA: return cell_gpu_run(e, p, diag);
     }
   }
   cell_error(diag, NULL, CELL_NOWHERE, "no program \"%s\"", program);

@@ -51,7 +51,23 @@ struct CellEngine {
   double *thread_seconds;  /* [thread][launch] of the run that is under way */
   unsigned char **scratch; /* one a thread, guards around it */
   int64_t scratch_bytes;
+  /* CUDA */
+  struct CellGpu *gpu;
 };
+
+/* Whether elements are doubles. */
+static inline bool cell_engine_wide(const CellEngine *e) {
+  return e->backend == CELL_BACKEND_INTERP || e->backend == CELL_BACKEND_INTERP_KERNELS;
+}
+
+/* The device of an engine (cuda_device.c). */
+typedef struct CellGpu CellGpu;
+bool cell_gpu_open(CellEngine *e, CellDiag *diag);
+void cell_gpu_close(CellEngine *e);
+bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag);
+/* Before the host reads or writes a state through the engine; before it keeps a state's address. */
+void cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write);
+void cell_gpu_share(CellEngine *e, const CellSlot *slot);
 
 enum { CELL_GUARD_BYTE = 0xa5 };
 

@@ -11,7 +11,8 @@ bool cell_backend_parse(const char *name, CellBackend *backend) {
     CellBackend backend;
   } rows[] = {{"interp", CELL_BACKEND_INTERP},
               {"interp-kernels", CELL_BACKEND_INTERP_KERNELS},
-              {"cpu", CELL_BACKEND_CPU}};
+              {"cpu", CELL_BACKEND_CPU},
+              {"cuda", CELL_BACKEND_CUDA}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (strcmp(rows[i].name, name) == 0) {
       *backend = rows[i].backend;

@@ -33,13 +33,13 @@ CellSlot *cell_engine_slot(CellEngine *e, const char *program, const char *name)
 bool cell_engine_tensor(CellEngine *e, const char *program, const char *name, CellTensorData *out) {
   CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot) return false;
-  *out = (CellTensorData){slot->data, slot->count, slot->dtype, slot->bit_row,
-                          e->backend != CELL_BACKEND_CPU};
+  if (e->gpu) cell_gpu_share(e, slot);
+  *out = (CellTensorData){slot->data, slot->count, slot->dtype, slot->bit_row, cell_engine_wide(e)};
   return true;
 }
 
 static double read_entry(const CellEngine *e, const CellSlot *slot, int64_t i) {
-  if (e->backend != CELL_BACKEND_CPU) return ((const double *)slot->data)[i];
+  if (cell_engine_wide(e)) return ((const double *)slot->data)[i];
   switch (slot->dtype) {
   case CELL_I: return ((const int32_t *)slot->data)[i];
   case CELL_BITS: {
@@ -52,7 +52,7 @@ static double read_entry(const CellEngine *e, const CellSlot *slot, int64_t i) {
 }
 
 static void write_entry(const CellEngine *e, CellSlot *slot, int64_t i, double value) {
-  if (e->backend != CELL_BACKEND_CPU) {
+  if (cell_engine_wide(e)) {
     ((double *)slot->data)[i] = value;
     return;
   }
@@ -73,6 +73,7 @@ bool cell_engine_get(CellEngine *e, const char *program, const char *name, doubl
                      int64_t count) {
   const CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot || slot->entries != count) return false;
+  if (e->gpu) cell_gpu_before(e, slot, false);
   for (int64_t i = 0; i < count; i++) out[i] = read_entry(e, slot, i);
   return true;
 }
@@ -81,6 +82,7 @@ bool cell_engine_set(CellEngine *e, const char *program, const char *name, const
                      int64_t count) {
   CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot || slot->entries != count) return false;
+  if (e->gpu) cell_gpu_before(e, slot, true);
   for (int64_t i = 0; i < count; i++) write_entry(e, slot, i, in[i]);
   return true;
 }
@@ -109,6 +111,7 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
     }
     CellSlot *slot = cell_engine_slot(e, program, name);
     good = slot && slot->entries == entries;
+    if (good && e->gpu) cell_gpu_before(e, slot, in != NULL);
     for (int64_t i = 0; good && i < slot->entries; i++) {
       int64_t at = param->part_count > 0 ? cell_part_entry(param, p, i) : i;
       if (out)
@@ -119,6 +122,15 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
   }
   free(name);
   return good;
+}
+
+void cell_engine_clear(CellEngine *e) {
+  for (int i = 0; i < e->slot_count; i++) {
+    CellSlot *slot = &e->slots[i];
+    if (slot->kind != CELL_BUFFER_STATE) continue;
+    if (e->gpu) cell_gpu_before(e, slot, true);
+    memset(slot->data, 0, (size_t)slot->count * (cell_engine_wide(e) ? sizeof(double) : 4));
+  }
 }
 
 bool cell_engine_param_get(CellEngine *e, const char *program, const char *prefix,

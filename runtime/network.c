@@ -187,19 +187,6 @@ static double *param_room(const CellNetwork *n) {
   return cell_malloc((size_t)most * sizeof(double));
 }
 
-// states: what a program reads and some program gives a next value
-static void clear_states(CellNetwork *n) {
-  for (int p = 0; p < n->module->program_count; p++) {
-    const CellGraph *g = n->module->programs[p];
-    for (int i = 0; i < g->output_count; i++) {
-      CellTensorData data;
-      const char *name = g->outputs[i].name;
-      if (!cell_engine_tensor(n->engine, NULL, name, &data)) continue;
-      memset(data.data, 0, (size_t)data.count * (data.wide ? sizeof(double) : sizeof(float)));
-    }
-  }
-}
-
 // some networks do not read a parameter's target, or a parameter at all
 static void set_param(CellNetwork *n, const CellParam *param, const double *values) {
   int64_t count = cell_param_count(param);
@@ -208,7 +195,7 @@ static void set_param(CellNetwork *n, const CellParam *param, const double *valu
 }
 
 void cell_network_init(CellNetwork *n, uint64_t seed, bool shared) {
-  clear_states(n);
+  cell_engine_clear(n->engine);
   double *values = param_room(n);
   for (int i = 0; i < n->module->param_count; i++) {
     const CellParam *param = &n->module->params[i];
