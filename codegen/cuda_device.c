@@ -175,7 +175,7 @@ void cell_gpu_close(CellEngine *e) {
 
 static bool launch(CellEngine *e, CellGpu *g, const CellCudaLaunch *l, CellDiag *diag) {
   const CellCudaUnit *unit = &g->code->units[l->unit];
-  CUdeviceptr arguments[CELL_CUDA_PARAMETERS / 8 + 2];
+  CUdeviceptr arguments[512] = {0};
   for (int i = 0; i < unit->buffer_count; i++) arguments[i] = address(g, e, l->buffers[i]);
   arguments[unit->buffer_count] = g->workspace;
   void *parameters[] = {arguments};

@@ -139,9 +139,18 @@ CELL_DEVICE double cell_double_of(CellWide x) { return __longlong_as_double(x); 
 #define CELL_METHOD inline
 #define CELL_UNROLL
 #define CELL_ONCE
+#ifndef CELL_PREFIX /* of a kernel's symbol, where several texts are one */
+#define CELL_PREFIX
+#endif
+#define CELL_JOIN_TEXT(a, b) a##b
+#define CELL_JOIN(a, b) CELL_JOIN_TEXT(a, b)
 #define CELL_KERNEL(name, Arguments)                                                               \
   static void name##_run(const Arguments &p);                                                      \
-  extern "C" __attribute__((visibility("default"))) void name(const void *p) {                     \
+  extern "C" __attribute__((visibility("default"))) const int CELL_JOIN(CELL_PREFIX,             \
+                                                                        name##_bytes) =            \
+      (int)sizeof(Arguments);                                                                      \
+  extern "C" __attribute__((visibility("default"))) void CELL_JOIN(CELL_PREFIX,                    \
+                                                                   name)(const void *p) {          \
     name##_run(*(const Arguments *)p);                                                             \
   }                                                                                                \
   static void name##_run(const Arguments &p)
