@@ -76,6 +76,11 @@ const CellCudaArch *cell_cuda_arch(const char *name);
 const CellCudaArch *cell_cuda_arch_of(int major, int minor);
 /* What the kernels pass is told of it. */
 CellTarget cell_cuda_target(const CellCudaArch *arch);
+/* What code for the GPU in this machine is planned for; NULL and a message if there is none, or no driver or
+ * compiler for it. */
+const CellCudaArch *cell_cuda_here(char *message, size_t size);
+/* The precision of that name: fp32, tf32, bf16. */
+bool cell_precision_parse(const char *name, CellPrecision *precision);
 
 typedef struct CellEngine CellEngine;
 
@@ -120,6 +125,9 @@ bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellPar
 /* For bench: seconds that each launch of the last run took, of all threads together over their number;
  * count = launches of that program. */
 int cell_engine_times(const CellEngine *engine, const double **seconds);
+
+/* What plans for an engine are made for. CUDA: options->gpu must be set (cell_cuda_here). */
+CellTarget cell_engine_target(CellBackend backend, const CellEngineOptions *options);
 
 /* Text of a stage for one program: "llvm" or "asm". Appends to out; false with a record in diag. */
 bool cell_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,

@@ -1,6 +1,7 @@
 /* cuda_target.c - what is known about GPUs: one row an architecture, from the vendor's data sheets and
  * programming guides, for plans, resources and predicted times. */
 #include "codegen/cuda.h"
+#include "codegen/cuda_driver.h"
 
 #include <string.h>
 
@@ -66,6 +67,35 @@ const CellCudaArch *cell_cuda_arch_of(int major, int minor) {
   for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
     if (archs[i].number <= 10 * major + minor) best = &archs[i];
   return best;
+}
+
+const CellCudaArch *cell_cuda_here(char *message, size_t size) {
+  CellGpuInfo info;
+  char path[4200];
+  int major, minor;
+  if (cell_gpu_info(0, &info, message, size) <= 0) return NULL;
+  const CellCudaArch *arch = cell_cuda_arch_of(info.major, info.minor);
+  if (!arch) {
+    snprintf(message, size, "the GPU here, %s, is of sm_%d%d; the oldest that is supported is %s",
+             info.name, info.major, info.minor, archs[0].name);
+    return NULL;
+  }
+  return cell_nvrtc_find(path, sizeof path, &major, &minor, message, size) ? arch : NULL;
+}
+
+bool cell_precision_parse(const char *name, CellPrecision *precision) {
+  static const char *const names[] = {[CELL_FP32] = "fp32", [CELL_TF32] = "tf32", [CELL_BF16] = "bf16"};
+  for (int i = 0; i < 3; i++)
+    if (strcmp(names[i], name) == 0) {
+      *precision = (CellPrecision)i;
+      return true;
+    }
+  return false;
+}
+
+CellTarget cell_engine_target(CellBackend backend, const CellEngineOptions *options) {
+  if (backend == CELL_BACKEND_CUDA && options->gpu) return cell_cuda_target(options->gpu);
+  return cell_target(options->isa);
 }
 
 CellTarget cell_cuda_target(const CellCudaArch *arch) {

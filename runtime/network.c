@@ -96,7 +96,7 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
   if (!cell_run_passes(n->module, &passes, diag)) return false;
   end_phase(o, 1, &since);
   if (o->backend == CELL_BACKEND_INTERP) return true;
-  CellTarget target = cell_target(o->engine.isa);
+  CellTarget target = cell_engine_target(o->backend, &o->engine);
   n->plan = cell_plan_create(n->arena, n->module, &target, &(CellPlanOptions){0}, diag);
   end_phase(o, 2, &since);
   return n->plan != NULL;

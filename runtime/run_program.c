@@ -407,7 +407,7 @@ static bool trace(Run *r, Machine *m, const char *program, const CellBuildOption
 static bool start(Run *r, Machine *m) {
   const CellRunProgram *o = r->o;
   if (o->backend != CELL_BACKEND_INTERP) {
-    CellTarget target = cell_target(o->engine.isa);
+    CellTarget target = cell_engine_target(o->backend, &o->engine);
     m->plan = cell_plan_create(r->arena, m->module, &target, NULL, r->diag);
     if (!m->plan) return false;
   }
@@ -577,7 +577,8 @@ static void read_result(const Machine *m, const Result *result, double *out) {
 
 static void write(Run *r, const char *name, int rank, const int64_t *shape, bool whole,
                   const double *values) {
-  CellTensorType type = r->o->backend == CELL_BACKEND_CPU ? CELL_TENSOR_F32 : CELL_TENSOR_F64;
+  CellTensorType type = r->o->backend == CELL_BACKEND_CPU || r->o->backend == CELL_BACKEND_CUDA ? CELL_TENSOR_F32
+                                                                                           : CELL_TENSOR_F64;
   if (whole) type = CELL_TENSOR_I32;
   cell_tensor_writer_add_doubles(r->out, name, type, rank, shape, values);
 }

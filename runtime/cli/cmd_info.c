@@ -320,14 +320,14 @@ static void print_json(const Options *o, const CellNetwork *n, const Figures *f)
 /* ---- the command ---- */
 
 int cell_cmd_info(int argc, const char **argv) {
-  const char *threads = NULL, *backend = NULL;
+  const char *threads = NULL, *backend = NULL, *precision = NULL;
   Options o = {0};
   struct poptOption table[] = {
       {"no-measure", 0, POPT_ARG_NONE, &o.no_measure, 0, "count only, run nothing", NULL},
       {"rewrites", 0, POPT_ARG_NONE, &o.rewrites, 0,
        "plan the update again without each rewrite: what it saves", NULL},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads of what is measured (all cores)", "N"},
-      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      CELL_CLI_BACKEND_ROWS(backend, precision),
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "FILE [--env NAME]",
@@ -342,7 +342,8 @@ int cell_cmd_info(int argc, const char **argv) {
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
-  code = cell_cli_backend(&cli, backend, threads, &o.network);
+  precision = cell_cli_string(&cli, precision);
+  code = cell_cli_backend(&cli, backend, threads, precision, &o.network);
   if (code >= 0) return code;
   code = cell_cli_network(&cli, cli.words[0], &o.network, &o.env);
   if (code >= 0) return code;

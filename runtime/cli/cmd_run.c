@@ -36,7 +36,7 @@ static bool run_file(Options *o, CellDiag *diag) {
 
 int cell_cmd_run(int argc, const char **argv) {
   const char *program = NULL, *in = NULL, *out = NULL, *seed = NULL, *repeat = NULL,
-             *outputs = NULL, *threads = NULL, *backend = NULL;
+             *outputs = NULL, *threads = NULL, *backend = NULL, *precision = NULL;
   Options o = {.run = {.repeat = 1}};
   struct poptOption table[] = {
       {"program", 0, POPT_ARG_STRING, &program, 0,
@@ -50,7 +50,7 @@ int cell_cmd_run(int argc, const char **argv) {
        "run it so often, each time on what the time before left (1)", "N"},
       {"seed", 0, POPT_ARG_STRING, &seed, 0, "of parameters that the input lacks (0)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads (all cores)", "N"},
-      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      CELL_CLI_BACKEND_ROWS(backend, precision),
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "FILE --program NAME --in IN.safetensors --out OUT.safetensors",
@@ -70,6 +70,7 @@ int cell_cmd_run(int argc, const char **argv) {
   program = cell_cli_string(&cli, program), seed = cell_cli_string(&cli, seed);
   repeat = cell_cli_string(&cli, repeat), outputs = cell_cli_string(&cli, outputs);
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
+  precision = cell_cli_string(&cli, precision);
   o.in = cell_cli_string(&cli, in), o.out = cell_cli_string(&cli, out);
 
   static const char *const programs[] = {"act", "update", "sync"};
@@ -91,7 +92,7 @@ int cell_cmd_run(int argc, const char **argv) {
   if (outputs && o.run.output_count == 0)
     return cell_cli_usage(&cli, "`--outputs %s` names nothing", outputs);
 
-  code = cell_cli_backend(&cli, backend, threads, &o.network);
+  code = cell_cli_backend(&cli, backend, threads, precision, &o.network);
   if (code >= 0) return code;
   const CellEnvKind *env;
   code = cell_cli_network(&cli, cli.words[0], &o.network, &env);

@@ -30,16 +30,43 @@ int cell_cli_network(CellCli *cli, const char *path, CellNetworkOptions *options
   return code;
 }
 
-int cell_cli_backend(CellCli *cli, const char *backend, const char *threads,
+// the GPU here, or none where `automatic` says that the CPU will do
+static int find_gpu(CellCli *cli, bool automatic, CellNetworkOptions *options) {
+  char message[512] = "";
+  options->engine.gpu = cell_cuda_here(message, sizeof message);
+  if (options->engine.gpu) {
+    options->backend = CELL_BACKEND_CUDA;
+    return -1;
+  }
+  if (!automatic)
+    return cell_cli_fail(cli, CELL_EXIT_MISSING,
+                         "%s; `cellc doctor` says more, --backend cpu needs no GPU", message);
+  fprintf(stderr, "cellc %s: runs on the CPU: %s\n", cli->verb, message);
+  options->backend = CELL_BACKEND_CPU;
+  return -1;
+}
+
+int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, const char *precision,
                      CellNetworkOptions *options) {
   int64_t count = 0;
+  CellPrecision products = CELL_FP32;
+  bool automatic = backend && strcmp(backend, "auto") == 0;
   options->backend = CELL_BACKEND_CPU;
-  if (backend && !cell_backend_parse(backend, &options->backend)) {
-    return cell_cli_usage(cli, "`--backend %s` is none of cpu, interp, interp-kernels", backend);
+  if (backend && !automatic && !cell_backend_parse(backend, &options->backend)) {
+    return cell_cli_usage(cli, "`--backend %s` is none of cpu, cuda, auto, interp, interp-kernels",
+                          backend);
   }
   if (threads && (!cell_cli_count(threads, &count) || count < 1 || count > 1024)) {
     return cell_cli_usage(cli, "`--threads %s` is no number from 1 to 1024", threads);
   }
+  if (precision && !cell_precision_parse(precision, &products)) {
+    return cell_cli_usage(cli, "`--precision %s` is none of fp32, tf32, bf16", precision);
+  }
+  if (products != CELL_FP32 && !automatic && options->backend != CELL_BACKEND_CUDA) {
+    return cell_cli_usage(cli, "--precision %s needs --backend cuda", precision);
+  }
   options->engine.threads = (int)count;
-  return -1;
+  options->engine.precision = products;
+  if (!automatic && options->backend != CELL_BACKEND_CUDA) return -1;
+  return find_gpu(cli, automatic, options);
 }

@@ -11,9 +11,16 @@
 int cell_cli_network(CellCli *cli, const char *path, CellNetworkOptions *options,
                      const CellEnvKind **env);
 
-/* --backend and --threads (NULL: not given) into options. As above. */
-int cell_cli_backend(CellCli *cli, const char *backend, const char *threads,
+/* --backend, --threads and --precision (NULL: not given) into options. As above. "auto" is the GPU where one can
+ * be used, else the CPU, which it says on stderr. */
+int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, const char *precision,
                      CellNetworkOptions *options);
+/* Their rows in a table of options. */
+#define CELL_CLI_BACKEND_ROWS(backend, precision)                                                  \
+  {"backend", 0, POPT_ARG_STRING, &(backend), 0,                                                   \
+   "cpu, cuda, auto (a GPU if there is one), interp or interp-kernels (cpu)", "NAME"},             \
+      {"precision", 0, POPT_ARG_STRING, &(precision), 0,                                           \
+       "of products on a GPU: fp32, tf32 or bf16 (fp32)", "NAME"}
 
 /* An option's string from popt, moved to the arena of `cli`; NULL stays NULL. */
 const char *cell_cli_string(CellCli *cli, const char *text);
