@@ -69,7 +69,6 @@ static struct CUctx_st the_context;
 static int current; /* whether it is */
 static double clock_now;
 static CUmodule modules;
-static int module_number;
 static bool find(CUfunction f);
 enum { MOST_ARGUMENTS = 4096 };
 
@@ -211,7 +210,6 @@ EXPORT CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   if (!m) abort();
   m->header = strdup((const char *)image + sizeof head);
   m->source = strdup((const char *)image + sizeof head + head.header);
-  m->number = ++module_number;
   m->next = modules;
   modules = m;
   *module = m;
@@ -247,25 +245,43 @@ EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const
   return 0;
 }
 
-/* All texts that wait as one, each in a namespace of its own, through the C++ compiler. The text may be spoiled
- * on purpose: $CELLC_FAKE_CUDA_EDIT is a sed script. Libraries stay open: there are few. */
-static void build(void) {
+// what was built: the same texts again need no compiler
+typedef struct {
+  char *text;
+  void *library;
+} Built;
+static Built built[256];
+static int built_count;
+
+static char *all_waiting(void) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *f = open_memstream(&text, &length);
+  if (!f) abort();
+  fprintf(f, "#include \"cell_prelude.h\"\n");
+  int number = 0;
+  for (CUmodule m = modules; m; m = m->next) {
+    if (m->built) continue;
+    m->number = ++number;
+    fprintf(f, "#undef CELL_PREFIX\n#define CELL_PREFIX m%d_\nnamespace m%d {\n%s\n}\n", number,
+            number, m->source);
+  }
+  fclose(f);
+  return text;
+}
+
+static void write_file(const char *path, const char *text) {
+  FILE *f = fopen(path, "w");
+  if (!f || fputs(text, f) < 0 || fclose(f) != 0) abort();
+}
+
+static void *compile(const char *text) {
   char folder[] = "/tmp/cellc-fake-XXXXXX", path[256], command[2048];
   if (!mkdtemp(folder)) abort();
   snprintf(path, sizeof path, "%s/cell_prelude.h", folder);
-  FILE *f = fopen(path, "w");
-  if (!f) abort();
-  fputs(modules->header, f);
-  fclose(f);
+  write_file(path, modules->header);
   snprintf(path, sizeof path, "%s/k.cpp", folder);
-  f = fopen(path, "w");
-  if (!f) abort();
-  fprintf(f, "#include \"cell_prelude.h\"\n");
-  for (CUmodule m = modules; m; m = m->next)
-    if (!m->built)
-      fprintf(f, "#undef CELL_PREFIX\n#define CELL_PREFIX m%d_\nnamespace m%d {\n%s\n}\n", m->number,
-              m->number, m->source);
-  fclose(f);
+  write_file(path, text);
   const char *edit = getenv("CELLC_FAKE_CUDA_EDIT");
   snprintf(command, sizeof command,
            "cd %s && %s%s%s %s -std=c++17 %s %s -w -fPIC -shared -ffp-contract=off -o k.so k.cpp 1>&2",
@@ -275,12 +291,31 @@ static void build(void) {
   snprintf(path, sizeof path, "%s/k.so", folder);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) fprintf(stderr, "fake_cuda: %s\n", dlerror());
-  if (!getenv("CELLC_FAKE_CUDA_KEEP")) {
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    if (system(command) != 0) fprintf(stderr, "fake_cuda: could not remove %s\n", folder);
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  if (!getenv("CELLC_FAKE_CUDA_KEEP") && system(command) != 0)
+    fprintf(stderr, "fake_cuda: could not remove %s\n", folder);
+  return library;
+}
+
+/* All texts that wait as one, each in a namespace of its own, through the C++ compiler. The text may be spoiled
+ * on purpose: $CELLC_FAKE_CUDA_EDIT is a sed script. */
+static void build(void) {
+  char *text = all_waiting();
+  void *library = NULL;
+  int i = 0;
+  while (i < built_count && strcmp(built[i].text, text) != 0) i++;
+  if (i < built_count) {
+    library = built[i].library;
+    free(text);
+  } else {
+    library = compile(text);
+    struct CellHost **table = library ? dlsym(library, "cell_host") : NULL;
+    if (table) *table = &host_table;
+    if (built_count < 256 && !getenv("CELLC_FAKE_CUDA_EDIT"))
+      built[built_count++] = (Built){text, library};
+    else
+      free(text);
   }
-  struct CellHost **table = library ? dlsym(library, "cell_host") : NULL;
-  if (table) *table = &host_table;
   for (CUmodule m = modules; m; m = m->next)
     if (!m->built) m->built = true, m->library = library;
 }

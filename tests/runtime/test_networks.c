@@ -41,7 +41,11 @@ typedef struct {
 } Bound;
 static const Bound bounds[] = {{CELL_BACKEND_INTERP, "interp", 1e-9, 1e-9},
                                {CELL_BACKEND_INTERP_KERNELS, "interp-kernels", 1e-9, 1e-9},
-                               {CELL_BACKEND_CPU, "cpu", 1e-4, 1e-3}};
+                               {CELL_BACKEND_CPU, "cpu", 1e-4, 1e-3},
+                               {CELL_BACKEND_CUDA, "cuda", 1e-4, 1e-3}};
+/* what is compared with the interpreter: the CPU, or with CELLC_TEST_BACKEND=cuda a GPU, which is one of fibers
+ * unless CELLC_CUDA_DRIVER names another */
+static CellBackend compiled = CELL_BACKEND_CPU;
 
 // What float32 cannot reach, whatever the order of its operations:
 static const struct {
@@ -264,7 +268,9 @@ static CellTensors *run(Network *n, const char *program, CellTensorWriter *in) {
                  .code = is(n, "encoding", "bits") ? CELL_ACTION_BITS : CELL_ACTION_ONEHOT,
                  .actions = n->actions},
       .backend = n->bound->backend,
-      .engine = {.threads = 2, .cache_dir = cache},
+      .engine = {.threads = 2,
+                 .cache_dir = n->bound->backend == CELL_BACKEND_CUDA ? "" : cache,
+                 .gpu = cell_cuda_arch("sm_90")},
       .program = program,
       .in = tensors,
       .in_name = from,
@@ -284,14 +290,14 @@ static CellTensors *run(Network *n, const char *program, CellTensorWriter *in) {
 // ---- comparing ----
 
 static double value_bound(const Network *n, const char *what) {
-  for (int i = 0; i < HARD && n->bound->backend == CELL_BACKEND_CPU; i++)
+  for (int i = 0; i < HARD && n->bound->backend >= CELL_BACKEND_CPU; i++)
     if (hard[i].values && strcmp(n->name, hard[i].name) == 0 && strstr(what, hard[i].values))
       return hard[i].value_bound;
   return n->bound->values;
 }
 
 static double gradient_bound(const Network *n, const char *what) {
-  for (int i = 0; i < HARD && n->bound->backend == CELL_BACKEND_CPU; i++)
+  for (int i = 0; i < HARD && n->bound->backend >= CELL_BACKEND_CPU; i++)
     if (hard[i].gradient && strcmp(n->name, hard[i].name) == 0 && strstr(what, hard[i].gradient))
       return hard[i].gradient_bound;
   return n->bound->gradients;
@@ -338,7 +344,7 @@ static bool compare_targets(Network *n, const CellTensors *result, const char *c
   const double *own_q = doubles(n, need(n, result, print(n, "%s/next_q", cell)));
   double *expected = doubles(n, want);
   bool same = true;
-  for (int64_t b = 0; n->bound->backend == CELL_BACKEND_CPU && n->doubled && b < want->count; b++) {
+  for (int64_t b = 0; n->bound->backend >= CELL_BACKEND_CPU && n->doubled && b < want->count; b++) {
     int best = 0, own = 0, near = 0;
     for (int a = 1; a < n->actions; a++) {
       if (q[b * n->actions + a] > q[b * n->actions + best]) best = a;
@@ -387,7 +393,7 @@ static void compare_update(Network *n, const CellTensors *result, int u) {
 // entries of parameters behind `updates` updates; `far` counts those over 0.02 lr an update
 static void compare_param(Network *n, const char *name, const double *got, const double *recorded,
                           int64_t count, int updates, int64_t *far) {
-  if (n->bound->backend != CELL_BACKEND_CPU) {
+  if (n->bound->backend < CELL_BACKEND_CPU) {
     n->worst_param = fmax(n->worst_param, compare(n, name, got, recorded, count, 1e-7));
     return;
   }
@@ -424,7 +430,7 @@ static void compare_acting(Network *n, const CellTensors *result) {
   const CellFileTensor *q = need(n, result, "q"), *recorded_q = need(n, n->file, "act/q");
   int64_t steps = recorded_q->shape[0];
   assert_true(cell_tensor_has_shape(q, 3, (int64_t[]){steps, 1, n->actions}));
-  bool cpu = n->bound->backend == CELL_BACKEND_CPU;
+  bool cpu = n->bound->backend >= CELL_BACKEND_CPU;
   const double *want = doubles(n, recorded_q);
   // the parameters behind three updates are known to 1e-7
   double bound = cpu ? n->bound->values : 1e-7;
@@ -502,7 +508,7 @@ static void check_acting(Network *n, const CellTensors *before) {
 
 static void report(Network *n, double seconds) {
   char note[128] = "";
-  bool cpu = n->bound->backend == CELL_BACKEND_CPU;
+  bool cpu = n->bound->backend >= CELL_BACKEND_CPU;
   if (cpu)
     snprintf(note, sizeof note, " lr; %lld samples with two best actions, %lld chose the other",
              (long long)n->near, (long long)n->taken);
@@ -532,7 +538,7 @@ static void check_interpreter(Network *n, const Bound *bound, Chain *keep) {
 
 static void check_cpu(Network *n, const Chain *exact) {
   double start = now();
-  n->bound = &bounds[CELL_BACKEND_CPU];
+  n->bound = &bounds[compiled];
   for (int u = 1; u <= 3; u++) {
     CellTensorWriter *in = with_states(n, exact->before[u]);
     add_recorded_batch(n, in, u);
@@ -548,6 +554,7 @@ static void check_cpu(Network *n, const Chain *exact) {
 
 // whether kernels can be compiled here
 static bool has_cpu(void) {
+  if (compiled == CELL_BACKEND_CUDA) return true;
   CellArena *arena = cell_arena_create();
   CellDiag *diag = cell_diag_create();
   CellModule m = {.arena = arena, .name = "nothing"};
@@ -568,7 +575,8 @@ static void check_small(const char *path, bool cpu) {
   if (!n.full) {
     Chain exact;
     check_interpreter(&n, &bounds[CELL_BACKEND_INTERP], &exact);
-    check_interpreter(&n, &bounds[CELL_BACKEND_INTERP_KERNELS], NULL);
+    if (compiled == CELL_BACKEND_CPU)
+      check_interpreter(&n, &bounds[CELL_BACKEND_INTERP_KERNELS], NULL);
     if (cpu) check_cpu(&n, &exact);
     close_chain(&exact);
   }
@@ -709,9 +717,11 @@ static void compare_samples(Network *n, const CellTensors *result) {
 
 static void check_full(const char *path, bool cpu) {
   Network n = open_network(path);
-  for (int k = 0; n.full && k <= CELL_BACKEND_CPU; k++) {
+  for (int k = 0; n.full && k <= CELL_BACKEND_CUDA; k++) {
     // the interpreter of kernels would take minutes
-    if (k == CELL_BACKEND_INTERP_KERNELS || (k == CELL_BACKEND_CPU && !cpu)) continue;
+    if (k == CELL_BACKEND_INTERP_KERNELS || (k >= CELL_BACKEND_CPU && (k != (int)compiled || !cpu)))
+      continue;
+    if (k == CELL_BACKEND_INTERP && compiled != CELL_BACKEND_CPU) continue;
     double start = now();
     n.bound = &bounds[k];
     CellTensorWriter *in = cell_tensor_writer_create();
@@ -733,7 +743,8 @@ static int in_folder(const char *data, void (*check)(const char *path, bool cpu)
   int count = scandir(data, &entries, NULL, alphasort), files = 0;
   if (count < 0) fail_msg("cannot read %s", data);
   for (int i = 0; i < count; i++) {
-    if (strstr(entries[i]->d_name, ".safetensors")) {
+    const char *only = getenv("CELLC_TEST_FILES");
+    if (strstr(entries[i]->d_name, ".safetensors") && (!only || strstr(entries[i]->d_name, only))) {
       char path[4096];
       snprintf(path, sizeof path, "%s/%s", data, entries[i]->d_name);
       check(path, cpu);
@@ -804,6 +815,12 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
+  const char *backend = getenv("CELLC_TEST_BACKEND");
+  if (backend && strcmp(backend, "cuda") == 0) {
+    compiled = CELL_BACKEND_CUDA;
+    setenv("CELLC_CUDA_DRIVER", CELLC_BINARY_DIR "/tests/fake_cuda.so", 0);
+    setenv("CELLC_NVRTC", CELLC_BINARY_DIR "/tests/fake_cuda.so", 0);
+  }
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_small), cmocka_unit_test(test_full)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
