@@ -40,7 +40,7 @@ typedef enum {
   CELL_SPREAD_NONE,    /* every thread runs every iteration */
   CELL_SPREAD_WARPS,   /* an iteration is a warp's; LANES loops inside go over its lanes */
   CELL_SPREAD_THREADS, /* an iteration is a thread's, LANES loops inside too */
-  CELL_SPREAD_TURNED   /* holds one LANES loop: a thread takes a lane and runs all iterations for it */
+  CELL_SPREAD_TURNED   /* ends in its LANES loop: a thread takes a lane and runs all iterations for it */
 } CellSpread;
 
 /* What was decided about a statement. */
@@ -51,7 +51,7 @@ typedef struct {
   int *folds;    /* accumulators that are folded before it */
   int fold_count, fold_capacity;
   int area;      /* which half of the exchange area the folds use */
-  bool kept;     /* STORE with add in a turned loop: summed in a register */
+  int kept;      /* STORE with add in a turned loop: summed in register number .., from 1; 0: it is not */
 } CellCudaNote;
 
 /* An accumulator that lanes update has partials; one may be updated outside of lanes too. */
@@ -69,7 +69,7 @@ typedef struct {
   const CellStmt **loops; /* by variable */
   CellCudaValue *values;
   CellCudaNote *notes; /* a hash table by statement */
-  int note_count, note_room;
+  int note_count, note_room, kept_count;
   int64_t *shared; /* bytes of each scratch from the start of shared memory, -1: in the workspace */
   int64_t *workspace; /* words of the others from the start of a block's slice */
   int64_t shared_bytes, workspace_words;
@@ -78,6 +78,9 @@ typedef struct {
 
 CellCudaSchedule *cell_cuda_schedule(CellArena *arena, const CellKernel *k);
 CellCudaNote *cell_cuda_note(CellCudaSchedule *c, const CellStmt *s);
+/* The LANES loop that a serial loop may change places with: it ends the body, and what stands before it only
+ * loads and computes. NULL: none. */
+const CellStmt *cell_cuda_turned(const CellStmt *loop);
 
 /* ---- cuda_hazard.c ---- */
 

@@ -273,7 +273,7 @@ static void emit_store(Body *b, const CellStmt *s, bool own) {
   CellCudaNote *note = cell_cuda_note(b->c, s);
   if (note->kept) {
     // the word stays in a register until the turned loop ends
-    place = cell_arena_printf(b->c->arena, "kept%d", (int)(note - b->c->notes));
+    place = cell_arena_printf(b->c->arena, "kept%d", note->kept);
     guard = "";
   }
   if (!s->add)
@@ -334,6 +334,7 @@ static void emit_contract(Body *b, const CellStmt *s) {
 
 // ---- loops ----
 
+static void emit_stmt(Body *b, const CellStmt *s, bool own);
 static void emit_list(Body *b, const CellStmt *s, bool own);
 
 static void open_loop(Body *b, const CellStmt *s, const char *first, const char *step) {
@@ -376,22 +377,23 @@ static void open_spread(Body *b, const CellStmt *s, bool own) {
 }
 
 static void emit_turned(Body *b, const CellStmt *s) {
-  const CellStmt *lanes = s->body;
+  const CellStmt *lanes = cell_cuda_turned(s);
   open_spread(b, lanes, false);
   for (const CellStmt *t = lanes->body; t; t = t->next) {
     CellCudaNote *note = cell_cuda_note(b->c, t);
     if (note->kept)
-      line(b, "float kept%d = %s[%s];\n", (int)(note - b->c->notes), name_of(b, t->buffer),
+      line(b, "float kept%d = %s[%s];\n", note->kept, name_of(b, t->buffer),
            affine(b, &t->index));
   }
   open_loop(b, s, NULL, NULL);
+  for (const CellStmt *t = s->body; t != lanes; t = t->next) emit_stmt(b, t, true);
   emit_list(b, lanes->body, true);
   close_loop(b);
   for (const CellStmt *t = lanes->body; t; t = t->next) {
     CellCudaNote *note = cell_cuda_note(b->c, t);
     if (note->kept)
       line(b, "%s[%s] = kept%d;\n", name_of(b, t->buffer), affine(b, &t->index),
-           (int)(note - b->c->notes));
+           note->kept);
   }
   close_loop(b);
 }
@@ -425,29 +427,33 @@ static void emit_loop(Body *b, const CellStmt *s, bool own) {
   }
 }
 
-// own: the statements are one thread's
+// own: the statement is one thread's
+static void emit_stmt(Body *b, const CellStmt *s, bool own) {
+  switch (s->kind) {
+  case CELL_K_LOOP: emit_loop(b, s, own); break;
+  case CELL_K_CONST:
+    if (s->dtype == CELL_I)
+      line(b, "const int x%d = %lld;\n", s->value, (long long)s->number);
+    else
+      line(b, "const float x%d = %s;\n", s->value, number(b, s->number));
+    break;
+  case CELL_K_VAR: line(b, "const int x%d = (int)(%s);\n", s->value, affine(b, &s->index)); break;
+  case CELL_K_LOAD: emit_load(b, s); break;
+  case CELL_K_LET: emit_let(b, s); break;
+  case CELL_K_ACC: emit_acc(b, s); break;
+  case CELL_K_UPDATE: emit_update(b, s, own); break;
+  case CELL_K_STORE: emit_store(b, s, own); break;
+  case CELL_K_CONTRACT: emit_contract(b, s); break;
+  }
+}
+
 static void emit_list(Body *b, const CellStmt *s, bool own) {
   for (; s; s = s->next) {
     const CellCudaNote *note = cell_cuda_note(b->c, s);
     if (!own && note->barrier)
       line(b, b->team == TEAM_WARP ? "cell_warp_barrier();\n" : "cell_barrier();\n");
     if (!own && note->fold_count > 0) emit_folds(b, note);
-    switch (s->kind) {
-    case CELL_K_LOOP: emit_loop(b, s, own); break;
-    case CELL_K_CONST:
-      if (s->dtype == CELL_I)
-        line(b, "const int x%d = %lld;\n", s->value, (long long)s->number);
-      else
-        line(b, "const float x%d = %s;\n", s->value, number(b, s->number));
-      break;
-    case CELL_K_VAR: line(b, "const int x%d = (int)(%s);\n", s->value, affine(b, &s->index)); break;
-    case CELL_K_LOAD: emit_load(b, s); break;
-    case CELL_K_LET: emit_let(b, s); break;
-    case CELL_K_ACC: emit_acc(b, s); break;
-    case CELL_K_UPDATE: emit_update(b, s, own); break;
-    case CELL_K_STORE: emit_store(b, s, own); break;
-    case CELL_K_CONTRACT: emit_contract(b, s); break;
-    }
+    emit_stmt(b, s, own);
   }
 }
 

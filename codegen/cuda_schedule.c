@@ -128,11 +128,19 @@ static bool mentions(const CellAffine *a, int var) {
   return a->loaded >= 0;
 }
 
-// whether the loop and the LANES loop that is its whole body may change places
+const CellStmt *cell_cuda_turned(const CellStmt *loop) {
+  const CellStmt *s = loop->body;
+  while (s && (s->kind == CELL_K_CONST || s->kind == CELL_K_VAR || s->kind == CELL_K_LOAD ||
+               s->kind == CELL_K_LET))
+    s = s->next;
+  bool last = s && !s->next && s->kind == CELL_K_LOOP && s->loop == CELL_LOOP_LANES;
+  return last ? s : NULL;
+}
+
+// whether the loop and the LANES loop in it may change places
 static bool may_turn(CellCudaSchedule *c, const CellStmt *loop) {
-  const CellStmt *lanes = loop->body;
-  if (!lanes || lanes->next || lanes->kind != CELL_K_LOOP || lanes->loop != CELL_LOOP_LANES)
-    return false;
+  const CellStmt *lanes = cell_cuda_turned(loop);
+  if (!lanes) return false;
   if (mentions(&lanes->begin, loop->var)) return false;
   CellTouches all = {0};
   cell_cuda_note(c, loop)->spread = CELL_SPREAD_TURNED;
@@ -148,19 +156,20 @@ static bool may_turn(CellCudaSchedule *c, const CellStmt *loop) {
 static void keep_adds(CellCudaSchedule *c, const CellStmt *loop) {
   CellTouches all = {0};
   cell_cuda_touches(c, loop, &all);
-  for (const CellStmt *s = loop->body->body; s; s = s->next) {
+  const CellStmt *lanes = cell_cuda_turned(loop);
+  for (const CellStmt *s = lanes->body; s; s = s->next) {
     if (s->kind != CELL_K_STORE || !s->add || s->index.loaded >= 0) continue;
     bool fixed = true;
     for (int i = 0; i < s->index.term_count; i++) {
       int var = s->index.terms[i].var;
-      for (const CellStmt *t = loop; t; t = t == loop ? loop->body->body : t->next)
+      for (const CellStmt *t = loop; t; t = t == loop ? lanes->body : t->next)
         if (t->kind == CELL_K_LOOP && t->var == var) fixed = false;
     }
     int touched = 0;
     for (int i = 0; i < all.count; i++)
       touched += all.list[i].buffer.scratch == s->buffer.scratch &&
                  (all.list[i].buffer.index == s->buffer.index || s->buffer.scratch);
-    if (fixed && touched == 1) cell_cuda_note(c, s)->kept = true;
+    if (fixed && touched == 1) cell_cuda_note(c, s)->kept = ++c->kept_count;
   }
 }
 

@@ -302,7 +302,8 @@ static void *compile(const char *text) {
 static void build(void) {
   char *text = all_waiting();
   void *library = NULL;
-  int i = 0;
+  bool spoiled = getenv("CELLC_FAKE_CUDA_EDIT") != NULL;
+  int i = spoiled ? built_count : 0;
   while (i < built_count && strcmp(built[i].text, text) != 0) i++;
   if (i < built_count) {
     library = built[i].library;
@@ -311,7 +312,7 @@ static void build(void) {
     library = compile(text);
     struct CellHost **table = library ? dlsym(library, "cell_host") : NULL;
     if (table) *table = &host_table;
-    if (built_count < 256 && !getenv("CELLC_FAKE_CUDA_EDIT"))
+    if (built_count < 256 && !spoiled)
       built[built_count++] = (Built){text, library};
     else
       free(text);
@@ -451,4 +452,9 @@ EXPORT CUresult cuEventRecord(CUevent event, CUstream stream) {
 EXPORT CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent from, CUevent to) {
   *milliseconds = (float)(1e3 * (to->when - from->when));
   return 0;
+}
+
+// what the last fault was, for tests
+EXPORT const char *fake_cuda_message(void) {
+  return host_message();
 }
