@@ -31,7 +31,7 @@ enum {
   CELL_CUDA_COLUMNS = 64,
   CELL_CUDA_SHARED = 48 << 10, /* bytes of scratch that a sweep keeps in shared memory */
   CELL_CUDA_PARAMETERS = 4000, /* bytes of a launch's arguments */
-  CELL_CUDA_FOLD_BYTES = 512 /* of shared memory, for folds: CELL_FOLD_BYTES of the prelude */
+  CELL_CUDA_FOLD_BYTES = 512   /* of shared memory, for folds: CELL_FOLD_BYTES of the prelude */
 };
 
 /* ---- cuda_schedule.c: how a kernel's loop tree is spread over a block ---- */
@@ -40,24 +40,26 @@ typedef enum {
   CELL_SPREAD_NONE,    /* every thread runs every iteration */
   CELL_SPREAD_WARPS,   /* an iteration is a warp's; LANES loops inside go over its lanes */
   CELL_SPREAD_THREADS, /* an iteration is a thread's, LANES loops inside too */
-  CELL_SPREAD_TURNED   /* ends in its LANES loop: a thread takes a lane and runs all iterations for it */
+  CELL_SPREAD_TURNED /* ends in its LANES loop: a thread takes a lane and runs all iterations for it */
 } CellSpread;
 
 /* What was decided about a statement. */
 typedef struct {
   const CellStmt *stmt;
   CellSpread spread;
-  bool barrier;  /* of the block, or inside a loop over warps of the warp, before it (and its folds) */
-  int *folds;    /* accumulators that are folded before it */
+  bool
+      barrier; /* of the block, or inside a loop over warps of the warp, before it (and its folds) */
+  int *folds;  /* accumulators that are folded before it */
   int fold_count, fold_capacity;
-  int area;      /* which half of the exchange area the folds use */
-  int kept;      /* STORE with add in a turned loop: summed in register number .., from 1; 0: it is not */
+  int area; /* which half of the exchange area the folds use */
+  int kept; /* STORE with add in a turned loop: summed in register number .., from 1; 0: it is not */
 } CellCudaNote;
 
 /* An accumulator that lanes update has partials; one may be updated outside of lanes too. */
 typedef struct {
   const CellStmt *def; /* of any value */
-  const CellStmt *unit; /* the LANES loop, or loop over threads, that it is defined in; NULL: none */
+  const CellStmt
+      *unit; /* the LANES loop, or loop over threads, that it is defined in; NULL: none */
   bool partial, scalar;
   int uses;
   bool fused; /* a multiplication that its reader does, in one rounding */
@@ -118,9 +120,9 @@ void cell_cuda_barriers(CellCudaSchedule *c);
 
 /* The tiles of a product kernel. */
 typedef struct {
-  bool product; /* the kernel is a chain of contracts into one output */
-  int rows, columns;        /* of a tile */
-  int64_t down, across;     /* tiles of a task */
+  bool product;         /* the kernel is a chain of contracts into one output */
+  int rows, columns;    /* of a tile */
+  int64_t down, across; /* tiles of a task */
   int64_t shared_bytes;
 } CellCudaProduct;
 CellCudaProduct cell_cuda_product(const CellKernel *k);
@@ -128,7 +130,8 @@ CellCudaProduct cell_cuda_product(const CellKernel *k);
 /* Names of a kernel's arguments; the function is `name`. */
 void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *args, CellText *out);
 void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const char *name,
-                            const char *const *args, CellPrecision precision, CellText *out);
+                            const char *const *args, CellPrecision precision, bool wide,
+                            CellText *out);
 /* An index, its variables and values by the names they have in the text. */
 void cell_cuda_affine(const CellAffine *a, CellText *out);
 
@@ -183,9 +186,9 @@ extern const char cell_cuda_prelude[];
 typedef struct {
   char *bytes; /* inside `entry` */
   size_t size;
-  char *log;        /* what the compiler said */
-  char *entry;      /* heap */
-  int registers;    /* of a thread */
+  char *log;         /* what the compiler said */
+  char *entry;       /* heap */
+  int registers;     /* of a thread */
   int stack, spills; /* bytes of a thread */
   bool cached;
 } CellCubin;

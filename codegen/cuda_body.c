@@ -139,7 +139,8 @@ static const char *of_floats(Body *b, CellOp op, const char *x, const char *y, c
 // x y + c, with y's factors in the text: `sign` is that of the product
 static const char *fused(Body *b, int product, const char *sign, const char *c) {
   const CellStmt *d = value(b, product)->def;
-  return cell_arena_printf(b->c->arena, "cell_fma(%sx%d, x%d, %s)", sign, d->args[0], d->args[1], c);
+  return cell_arena_printf(b->c->arena, "cell_fma(%sx%d, x%d, %s)", sign, d->args[0], d->args[1],
+                           c);
 }
 
 static void emit_let(Body *b, const CellStmt *s) {
@@ -156,7 +157,7 @@ static void emit_let(Body *b, const CellStmt *s) {
   }
   if (!text)
     text = value(b, s->args[n - 1])->def->dtype == CELL_I ? of_integers(b, s, x[0], x[1], x[2])
-                                                           : of_floats(b, s->op, x[0], x[1], x[2]);
+                                                          : of_floats(b, s->op, x[0], x[1], x[2]);
   line(b, "const %s x%d = %s;\n", type, s->value, text);
 }
 
@@ -184,7 +185,8 @@ static void emit_update(Body *b, const CellStmt *s, bool own) {
   const char *to = v->partial ? (own ? "p" : "q") : "x";
   if (s->reduce == CELL_SUM) {
     if (value(b, x)->fused)
-      line(b, "%s%d = %s;\n", to, i, fused(b, x, "", cell_arena_printf(b->c->arena, "%s%d", to, i)));
+      line(b, "%s%d = %s;\n", to, i,
+           fused(b, x, "", cell_arena_printf(b->c->arena, "%s%d", to, i)));
     else
       line(b, "%s%d += x%d;\n", to, i, x);
   } else if (s->reduce == CELL_REDUCE_MAX) {
@@ -192,7 +194,8 @@ static void emit_update(Body *b, const CellStmt *s, bool own) {
   } else {
     const char *best = v->partial && own ? "p" : "q";
     const char *where = v->partial ? (own ? "w" : "y") : "x";
-    line(b, "cell_better(x%d, (int)(%s), %s%d, %s%d);\n", x, affine(b, &s->index), best, i, where, i);
+    line(b, "cell_better(x%d, (int)(%s), %s%d, %s%d);\n", x, affine(b, &s->index), best, i, where,
+         i);
   }
 }
 
@@ -208,8 +211,7 @@ static void emit_folds(Body *b, const CellCudaNote *note) {
       if (mine) which[n++] = note->folds[f];
       if (n == 0 || (n < 16 && f < note->fold_count)) continue;
       if (warp) {
-        for (int i = 0; i < n; i++)
-          line(b, "x%d = cell_warp_%s(p%d);\n", which[i], kind, which[i]);
+        for (int i = 0; i < n; i++) line(b, "x%d = cell_warp_%s(p%d);\n", which[i], kind, which[i]);
       } else {
         // several folds before one statement use the same half
         if (groups++ > 0) line(b, "cell_barrier();\n");
@@ -307,9 +309,9 @@ static void emit_contract(Body *b, const CellStmt *s) {
   const CellView *views[2] = {&s->a, &s->b};
   for (int i = 0; i < 2; i++) {
     const CellView *v = views[i];
-    const char *at = cell_arena_printf(b->c->arena, "%s + %lld * %s + %lld * k", affine(b, &v->base),
-                                       (long long)v->row_stride, i ? "n" : "m",
-                                       (long long)v->k_stride);
+    const char *at =
+        cell_arena_printf(b->c->arena, "%s + %lld * %s + %lld * k", affine(b, &v->base),
+                          (long long)v->row_stride, i ? "n" : "m", (long long)v->k_stride);
     if (dtype_of(b, v->buffer) == CELL_BITS)
       line(b, "const float %s = cell_bit(%s, %s);\n", i ? "y" : "x", name_of(b, v->buffer), at);
     else
@@ -318,10 +320,9 @@ static void emit_contract(Body *b, const CellStmt *s) {
   line(b, "sum = cell_fma(x, y, sum);\n");
   b->depth--;
   line(b, "}\n");
-  const char *place =
-      cell_arena_printf(b->c->arena, "%s[%s + %lld * m + %lld * n]", name_of(b, s->out.buffer),
-                        affine(b, &s->out.base), (long long)s->out.row_stride,
-                        (long long)s->out.k_stride);
+  const char *place = cell_arena_printf(b->c->arena, "%s[%s + %lld * m + %lld * n]",
+                                        name_of(b, s->out.buffer), affine(b, &s->out.base),
+                                        (long long)s->out.row_stride, (long long)s->out.k_stride);
   if (s->add)
     line(b, "%s = %s + sum;\n", place, place);
   else
@@ -382,8 +383,7 @@ static void emit_turned(Body *b, const CellStmt *s) {
   for (const CellStmt *t = lanes->body; t; t = t->next) {
     CellCudaNote *note = cell_cuda_note(b->c, t);
     if (note->kept)
-      line(b, "float kept%d = %s[%s];\n", note->kept, name_of(b, t->buffer),
-           affine(b, &t->index));
+      line(b, "float kept%d = %s[%s];\n", note->kept, name_of(b, t->buffer), affine(b, &t->index));
   }
   open_loop(b, s, NULL, NULL);
   for (const CellStmt *t = s->body; t != lanes; t = t->next) emit_stmt(b, t, true);
@@ -392,8 +392,7 @@ static void emit_turned(Body *b, const CellStmt *s) {
   for (const CellStmt *t = lanes->body; t; t = t->next) {
     CellCudaNote *note = cell_cuda_note(b->c, t);
     if (note->kept)
-      line(b, "%s[%s] = kept%d;\n", name_of(b, t->buffer), affine(b, &t->index),
-           note->kept);
+      line(b, "%s[%s] = kept%d;\n", name_of(b, t->buffer), affine(b, &t->index), note->kept);
   }
   close_loop(b);
 }
@@ -478,8 +477,8 @@ void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *ar
       line(&b, "CellShared<%s> s%d = cell_shared<%s>(%lld, %lld);", type, i, type,
            (long long)c->shared[i], (long long)s->count);
     else
-      line(&b, "CellOut<%s> s%d = cell_workspace<%s>(workspace, task * %lldLL + %lld, %lld);", type, i,
-           type, (long long)c->workspace_words, (long long)c->workspace[i], (long long)s->count);
+      line(&b, "CellOut<%s> s%d = cell_workspace<%s>(workspace, task * %lldLL + %lld, %lld);", type,
+           i, type, (long long)c->workspace_words, (long long)c->workspace[i], (long long)s->count);
     cell_text_printf(out, "%s%s\n", s->name && *s->name ? " // " : "", s->name ? s->name : "");
   }
   line(&b, "const %s v0 = task;\n", index_type(&b));

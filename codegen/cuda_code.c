@@ -34,19 +34,22 @@ static bool is_taken(char *const *names, int count, const char *name) {
 // words of C++ and of the text around
 static bool is_word(const char *name) {
   static const char *const words[] = {
-      "task", "tile", "rows",  "columns", "down",   "across", "sum",  "workspace", "block", "which",
-      "m",    "n",    "k",     "x",       "y",      "e",      "p",    "fold",      "best",  "where",
-      "int",  "float", "if",   "for",     "const",  "return", "bool", "true",      "false", "void",
-      "this", "new",  "class", "struct",  "double", "do",     "long", "short",     "char",  "auto",
-      "case", "else", "enum",  "goto",    "static", "switch", "union", "while",    "break", "default",
-      "exp",  "log",  "sin",   "cos",     "tanh",   "pow",    "floor", "sqrt",     "j0",    "j1",
-      "y0",   "y1",   "jn",    "yn",      "gamma",  "and",    "or",   "not",       "xor",   "index"};
+      "task",   "tile",  "rows",  "columns", "down",    "across", "sum",    "workspace", "block",
+      "which",  "m",     "n",     "k",       "x",       "y",      "e",      "p",         "fold",
+      "best",   "where", "int",   "float",   "if",      "for",    "const",  "return",    "bool",
+      "true",   "false", "void",  "this",    "new",     "class",  "struct", "double",    "do",
+      "long",   "short", "char",  "auto",    "case",    "else",   "enum",   "goto",      "static",
+      "switch", "union", "while", "break",   "default", "exp",    "log",    "sin",       "cos",
+      "tanh",   "pow",   "floor", "sqrt",    "j0",      "j1",     "y0",     "y1",        "jn",
+      "yn",     "gamma", "and",   "or",      "not",     "xor",    "index"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (strcmp(words[i], name) == 0) return true;
   // variables and values of bodies
-  if (name[0] && strchr("vxspqwye", name[0]) && name[1] && strspn(name + 1, "0123456789") == strlen(name + 1))
+  if (name[0] && strchr("vxspqwye", name[0]) && name[1] &&
+      strspn(name + 1, "0123456789") == strlen(name + 1))
     return true;
-  return strncmp(name, "kept", 4) == 0 || strncmp(name, "cell", 4) == 0 || strncmp(name, "Cell", 4) == 0;
+  return strncmp(name, "kept", 4) == 0 || strncmp(name, "cell", 4) == 0 ||
+         strncmp(name, "Cell", 4) == 0;
 }
 
 // a buffer's name as an identifier, unlike those before
@@ -91,7 +94,8 @@ static bool too_wide(const Make *make, const Part *part) {
 }
 
 static void origin(const Make *make, const CellKernel *k, CellText *out) {
-  cell_text_printf(out, "// %s: %lld task%s", k->name, (long long)k->tasks, k->tasks == 1 ? "" : "s");
+  cell_text_printf(out, "// %s: %lld task%s", k->name, (long long)k->tasks,
+                   k->tasks == 1 ? "" : "s");
   if (make->sources && k->span.file >= 0 && k->span.file < make->sources->source_count) {
     int line, column;
     cell_diag_position(make->sources, k->span, &line, &column);
@@ -122,7 +126,7 @@ static void emit_unit(Make *make, CellCudaUnit *unit, const Part *parts, int par
     if (product.product) {
       blocks *= product.down * product.across;
       cell_cuda_product_body(k, &product, function, (const char *const *)args, make->precision,
-                             &functions);
+                             too_wide(make, part), &functions);
       if (product.shared_bytes > unit->shared_bytes) unit->shared_bytes = product.shared_bytes;
     } else {
       CellCudaSchedule *c = cell_cuda_schedule(arena, k);
@@ -208,8 +212,8 @@ static bool same_parts(const CellCudaUnit *unit, const Part *parts, int count) {
 }
 
 // sizes of buffers are in the text, for the host's checks: bindings of other sizes are another kernel
-static bool same_sizes(const Make *make, const CellCudaProgram *programs, int unit, const int *buffers,
-                       int count) {
+static bool same_sizes(const Make *make, const CellCudaProgram *programs, int unit,
+                       const int *buffers, int count) {
   for (int p = 0; p < make->code->program_count; p++)
     for (int l = 0; l < programs[p].launch_count; l++) {
       if (programs[p].launches[l].unit != unit) continue;
@@ -241,13 +245,15 @@ static void add_launch(Make *make, CellCudaProgram *program, const Part *parts, 
     emit_unit(make, &unit, parts, part_count);
     for (int i = 0; i < part_count; i++)
       for (int l = 0; l < parts[i].count; l++)
-        CELL_PUSH(code->arena, unit.kernels, unit.kernel_count, unit.kernel_capacity, parts[i].kernel);
+        CELL_PUSH(code->arena, unit.kernels, unit.kernel_count, unit.kernel_capacity,
+                  parts[i].kernel);
     if (unit.workspace_bytes > code->workspace_bytes) code->workspace_bytes = unit.workspace_bytes;
     number = code->unit_count;
     CELL_PUSH(code->arena, code->units, code->unit_count, code->unit_capacity, unit);
   }
   CellCudaLaunch launch = {number, buffers, stage};
-  CELL_PUSH(code->arena, program->launches, program->launch_count, program->launch_capacity, launch);
+  CELL_PUSH(code->arena, program->launches, program->launch_count, program->launch_capacity,
+            launch);
 }
 
 static void add_program(Make *make, const CellPlanProgram *from, CellCudaProgram *to) {

@@ -19,13 +19,13 @@ struct CellGpu {
   bool retained;
   CUstream stream;
   CUdeviceptr arena, workspace;
-  unsigned char *pinned;    /* inputs and outputs of all programs */
-  CellArena *memory;        /* of the code */
+  unsigned char *pinned; /* inputs and outputs of all programs */
+  CellArena *memory;     /* of the code */
   CellCudaCode *code;
-  CUmodule *modules;        /* by unit */
+  CUmodule *modules; /* by unit */
   CUfunction *functions;
-  CUgraphExec *graphs;      /* by program */
-  CUevent *events;          /* for times: one more than launches */
+  CUgraphExec *graphs; /* by program */
+  CUevent *events;     /* for times: one more than launches */
   int event_count;
   bool *host_newer, *device_newer, *shared; /* by slot: see above */
 };
@@ -69,8 +69,9 @@ static bool open_device(CellEngine *e, CellGpu *g, CellDiag *diag) {
   const CellCudaArch *arch = e->options.gpu;
   // code for one version of an architecture runs on later ones with the same first number
   if (arch->number / 10 != info.major || arch->number > number) {
-    cell_error(diag, CELL_E_DRIVER, CELL_NOWHERE, "the GPU here, %s, is of sm_%d: code for %s does not run on it",
-               info.name, number, arch->name);
+    cell_error(diag, CELL_E_DRIVER, CELL_NOWHERE,
+               "the GPU here, %s, is of sm_%d: code for %s does not run on it", info.name, number,
+               arch->name);
     return false;
   }
   for (int u = 0; u < g->code->unit_count; u++)
@@ -91,7 +92,8 @@ static bool open_device(CellEngine *e, CellGpu *g, CellDiag *diag) {
 static bool load_code(CellEngine *e, CellGpu *g, CellDiag *diag) {
   char message[1024] = "", *folder = cell_cache_folder(e->options.cache_dir);
   CellCubin *cubins = CELL_NEW_ARRAY(g->memory, CellCubin, (size_t)g->code->unit_count + 1);
-  bool good = cell_nvrtc_compile(g->code, e->options.gpu, folder, NULL, cubins, message, sizeof message);
+  bool good =
+      cell_nvrtc_compile(g->code, e->options.gpu, folder, NULL, cubins, message, sizeof message);
   free(folder);
   if (!good) {
     CellRecord *r = cell_error(diag, CELL_E_NVRTC, CELL_NOWHERE, "%s", message);
@@ -102,7 +104,9 @@ static bool load_code(CellEngine *e, CellGpu *g, CellDiag *diag) {
     good = check(g, g->d->load(&g->modules[u], cubins[u].bytes), "load a kernel", diag) &&
            check(g, g->d->function(&g->functions[u], g->modules[u], unit->symbol), "find a kernel",
                  diag) &&
-           check(g, g->d->function_attribute(g->functions[u], CU_FUNCTION_SHARED, (int)unit->shared_bytes),
+           check(g,
+                 g->d->function_attribute(g->functions[u], CU_FUNCTION_SHARED,
+                                          (int)unit->shared_bytes),
                  "give a kernel its shared memory", diag);
   }
   for (int u = 0; u < g->code->unit_count; u++) cell_cubin_free(&cubins[u]);
@@ -180,8 +184,8 @@ static bool launch(CellEngine *e, CellGpu *g, const CellCudaLaunch *l, CellDiag 
   arguments[unit->buffer_count] = g->workspace;
   void *parameters[] = {arguments};
   return check(g,
-               g->d->launch(g->functions[l->unit], (unsigned)unit->grid, 1, 1, CELL_CUDA_THREADS, 1, 1,
-                            (unsigned)unit->shared_bytes, g->stream, parameters, NULL),
+               g->d->launch(g->functions[l->unit], (unsigned)unit->grid, 1, 1, CELL_CUDA_THREADS, 1,
+                            1, (unsigned)unit->shared_bytes, g->stream, parameters, NULL),
                "start a kernel", diag);
 }
 
@@ -200,7 +204,8 @@ static bool copies(CellEngine *e, CellGpu *g, int program, bool up, CellDiag *di
 
 static bool capture(CellEngine *e, CellGpu *g, int program, CellDiag *diag) {
   const CellCudaProgram *p = &g->code->programs[program];
-  if (!check(g, g->d->capture(g->stream, CU_CAPTURE_RELAXED), "record a program", diag)) return false;
+  if (!check(g, g->d->capture(g->stream, CU_CAPTURE_RELAXED), "record a program", diag))
+    return false;
   bool good = copies(e, g, program, true, diag);
   for (int l = 0; l < p->launch_count && good; l++) good = launch(e, g, &p->launches[l], diag);
   good = good && copies(e, g, program, false, diag);
@@ -264,7 +269,8 @@ static bool run_timed(CellEngine *e, CellGpu *g, int program, CellDiag *diag) {
          check(g, g->d->synchronize(g->stream), "run a program", diag);
   for (int l = 0; l < p->launch_count && good; l++) {
     float milliseconds = 0;
-    good = check(g, g->d->elapsed(&milliseconds, g->events[l], g->events[l + 1]), "take the time", diag);
+    good = check(g, g->d->elapsed(&milliseconds, g->events[l], g->events[l + 1]), "take the time",
+                 diag);
     e->seconds[l] = 1e-3 * (double)milliseconds;
   }
   return good;
@@ -277,7 +283,8 @@ bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag) {
   if (!send_states(e, g, program, diag)) return false;
   if (e->options.times) {
     if (!run_timed(e, g, program, diag)) return false;
-  } else if (!check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program", diag)) {
+  } else if (!check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program",
+                    diag)) {
     return false;
   }
   for (int i = 0; i < e->slot_count; i++) {

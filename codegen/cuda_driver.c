@@ -16,7 +16,8 @@ const CellDriver *cell_driver_open(char *message, size_t size) {
     if (forced)
       snprintf(message, size, "could not open the driver of the GPU at %s: %s", forced, dlerror());
     else
-      snprintf(message, size, "there is no GPU here, or no driver for it: libcuda.so.1 was not found");
+      snprintf(message, size,
+               "there is no GPU here, or no driver for it: libcuda.so.1 was not found");
     return NULL;
   }
   const struct {
@@ -52,12 +53,14 @@ int cell_gpu_info(int number, CellGpuInfo *info, char *message, size_t size) {
   if (result != 0) {
     const char *text = NULL;
     d->error_text(result, &text);
-    snprintf(message, size, "the driver of the GPU does not start: %s", text ? text : "unknown error");
+    snprintf(message, size, "the driver of the GPU does not start: %s",
+             text ? text : "unknown error");
     return -1;
   }
   CUdevice device;
   if (number >= count || d->device(&device, number) != 0) {
-    snprintf(message, size, count == 0 ? "the driver sees no GPU" : "there is no GPU number %d", number);
+    snprintf(message, size, count == 0 ? "the driver sees no GPU" : "there is no GPU number %d",
+             number);
     return count;
   }
   memset(info, 0, sizeof *info);

@@ -41,8 +41,8 @@ enum {
   F(device, cuDeviceGet, (CUdevice * device, int number))                                          \
   F(device_name, cuDeviceGetName, (char *name, int length, CUdevice device))                       \
   F(attribute, cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                 \
-  F(total_memory, cuDeviceTotalMem_v2, (size_t *bytes, CUdevice device))                           \
-  F(retain, cuDevicePrimaryCtxRetain, (CUcontext *context, CUdevice device))                       \
+  F(total_memory, cuDeviceTotalMem_v2, (size_t * bytes, CUdevice device))                          \
+  F(retain, cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                      \
   F(release, cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                      \
   F(set_current, cuCtxSetCurrent, (CUcontext context))                                             \
   F(load, cuModuleLoadData, (CUmodule * module, const void *image))                                \
@@ -61,7 +61,7 @@ enum {
   F(stream_destroy, cuStreamDestroy_v2, (CUstream stream))                                         \
   F(synchronize, cuStreamSynchronize, (CUstream stream))                                           \
   F(capture, cuStreamBeginCapture_v2, (CUstream stream, int mode))                                 \
-  F(end_capture, cuStreamEndCapture, (CUstream stream, CUgraph *graph))                            \
+  F(end_capture, cuStreamEndCapture, (CUstream stream, CUgraph * graph))                           \
   F(instantiate, cuGraphInstantiateWithFlags,                                                      \
     (CUgraphExec * exec, CUgraph graph, unsigned long long flags))                                 \
   F(graph_launch, cuGraphLaunch, (CUgraphExec exec, CUstream stream))                              \

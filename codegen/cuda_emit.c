@@ -24,9 +24,11 @@ static void emit_source(const CellCudaCode *code, CellText *out) {
 int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_bytes) {
   // registers are given to warps in eighths of 2048; shared memory in 128 bytes, 1 KiB a block is the system's
   int per_warp = (registers * 32 + 255) / 256 * 256;
-  int by_registers = per_warp > 0 ? arch->registers / per_warp / (CELL_CUDA_THREADS / 32) : arch->blocks;
+  int by_registers =
+      per_warp > 0 ? arch->registers / per_warp / (CELL_CUDA_THREADS / 32) : arch->blocks;
   int64_t shared = (shared_bytes + 1024 + 127) / 128 * 128;
-  int by_shared = (int)(arch->shared_bytes / shared), by_threads = arch->threads / CELL_CUDA_THREADS;
+  int by_shared = (int)(arch->shared_bytes / shared),
+      by_threads = arch->threads / CELL_CUDA_THREADS;
   int blocks = arch->blocks;
   if (by_registers < blocks) blocks = by_registers;
   if (by_shared < blocks) blocks = by_shared;

@@ -167,8 +167,9 @@ static void collect(CellCudaSchedule *c, const CellStmt *s, CellBy by, const Cel
     push(c, out, (CellTouch){s->buffer, &s->index, false, by, lanes, unit, NULL});
     break;
   case CELL_K_STORE:
-    push(c, out, (CellTouch){s->buffer, &s->index, true, by == CELL_BY_ALL ? CELL_BY_ONE : by, lanes,
-                             unit, NULL});
+    push(c, out,
+         (CellTouch){s->buffer, &s->index, true, by == CELL_BY_ALL ? CELL_BY_ONE : by, lanes, unit,
+                     NULL});
     break;
   case CELL_K_CONTRACT:
     push(c, out, (CellTouch){s->a.buffer, NULL, false, CELL_BY_ANY, NULL, NULL, NULL});
@@ -186,9 +187,9 @@ void cell_cuda_touches(CellCudaSchedule *c, const CellStmt *s, CellTouches *out)
 // ---- the walk ----
 
 typedef struct {
-  CellTouches since;  /* since the last barrier */
-  bool read_area[2];  /* a fold's results were read from this half since then */
-  int area;           /* the half that the next fold uses */
+  CellTouches since; /* since the last barrier */
+  bool read_area[2]; /* a fold's results were read from this half since then */
+  int area;          /* the half that the next fold uses */
 } State;
 
 static void clear(State *s) {
@@ -238,8 +239,8 @@ static bool meets(CellCudaSchedule *c, const State *state, const CellTouches *to
 static void walk(CellCudaSchedule *c, const CellStmt *s, State *state, bool warp) {
   for (; s; s = s->next) {
     CellCudaNote *note = cell_cuda_note(c, s);
-    bool serial = s->kind == CELL_K_LOOP && s->loop != CELL_LOOP_LANES &&
-                  note->spread == CELL_SPREAD_NONE;
+    bool serial =
+        s->kind == CELL_K_LOOP && s->loop != CELL_LOOP_LANES && note->spread == CELL_SPREAD_NONE;
     note->barrier = false;
     if (note->fold_count > 0 && !warp) {
       // the fold's own barrier stands between its writes and its reads

@@ -155,7 +155,8 @@ static void compile_one(const Nvrtc *n, const CellCudaUnit *unit, const char *co
   if (log_size > 0) n->log(program, log);
   if (result != 0) {
     char text[200];
-    snprintf(text, sizeof text, "NVRTC could not compile %.60s: %s", unit->symbol, n->error(result));
+    snprintf(text, sizeof text, "NVRTC could not compile %.60s: %s", unit->symbol,
+             n->error(result));
     remember(message, size, failed, text, log);
   } else if (ptx) {
     size_t ptx_size = 0;
@@ -187,13 +188,13 @@ bool cell_nvrtc_compile(const CellCudaCode *code, const CellCudaArch *arch, cons
   int version[2] = {0, 0};
   n.version(&version[0], &version[1]);
   if (!supports(&n, arch->number)) {
-    snprintf(message, size, "NVRTC %d.%d at %s does not compile for %s", version[0], version[1], path,
-             arch->name);
+    snprintf(message, size, "NVRTC %d.%d at %s does not compile for %s", version[0], version[1],
+             path, arch->name);
     return false;
   }
   snprintf(target, sizeof target, "--gpu-architecture=%s", arch->name);
-  const char *const options[OPTIONS] = {target,         "--std=c++17",         "--fmad=false",
-                                        "--ftz=true",   "--ptxas-options=-v"};
+  const char *const options[OPTIONS] = {target, "--std=c++17", "--fmad=false", "--ftz=true",
+                                        "--ptxas-options=-v"};
   CellKey seed = cell_key((CellKey){{3, 4}}, version, sizeof version);
   for (int i = 0; i < OPTIONS; i++) seed = cell_key(seed, options[i], strlen(options[i]));
   seed = cell_key(seed, cell_cuda_prelude, strlen(cell_cuda_prelude));

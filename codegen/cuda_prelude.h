@@ -31,7 +31,7 @@ typedef long long CellWide;
 #define CELL_UNROLL _Pragma("unroll")
 #define CELL_ONCE _Pragma("unroll 1")
 #define CELL_KERNEL(name, Arguments)                                                               \
-  extern "C" __global__ void __launch_bounds__(CELL_THREADS, 1)                                     \
+  extern "C" __global__ void __launch_bounds__(CELL_THREADS, 1)                                    \
       name(const __grid_constant__ Arguments p)
 
 template <class T> using CellIn = const T *__restrict__;
@@ -41,8 +41,12 @@ typedef const CellWord *__restrict__ CellBits;
 
 extern __shared__ __align__(16) unsigned char cell_shared_bytes[];
 
-template <class T> CELL_DEVICE const T *cell_in(const T *p, CellWide) { return p; }
-template <class T> CELL_DEVICE T *cell_out(T *p, CellWide) { return p; }
+template <class T> CELL_DEVICE const T *cell_in(const T *p, CellWide) {
+  return p;
+}
+template <class T> CELL_DEVICE T *cell_out(T *p, CellWide) {
+  return p;
+}
 template <class T> CELL_DEVICE T *cell_shared(int offset, int) {
   return reinterpret_cast<T *>(cell_shared_bytes + offset);
 }
@@ -50,16 +54,36 @@ template <class T> CELL_DEVICE T *cell_workspace(float *w, CellWide offset, Cell
   return reinterpret_cast<T *>(w + offset);
 }
 
-CELL_DEVICE int cell_block() { return (int)blockIdx.x; }
-CELL_DEVICE int cell_thread() { return (int)threadIdx.x; }
-CELL_DEVICE int cell_lane() { return (int)threadIdx.x & 31; }
-CELL_DEVICE int cell_warp() { return (int)threadIdx.x >> 5; }
-CELL_DEVICE void cell_barrier() { __syncthreads(); }
-CELL_DEVICE void cell_warp_barrier() { __syncwarp(); }
-CELL_DEVICE float cell_shuffle_xor(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
-CELL_DEVICE int cell_shuffle_xor(int x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
-CELL_DEVICE CellWord cell_ballot(bool x) { return __ballot_sync(~0u, x); }
-CELL_DEVICE int cell_popcount(CellWord x) { return __popc(x); }
+CELL_DEVICE int cell_block() {
+  return (int)blockIdx.x;
+}
+CELL_DEVICE int cell_thread() {
+  return (int)threadIdx.x;
+}
+CELL_DEVICE int cell_lane() {
+  return (int)threadIdx.x & 31;
+}
+CELL_DEVICE int cell_warp() {
+  return (int)threadIdx.x >> 5;
+}
+CELL_DEVICE void cell_barrier() {
+  __syncthreads();
+}
+CELL_DEVICE void cell_warp_barrier() {
+  __syncwarp();
+}
+CELL_DEVICE float cell_shuffle_xor(float x, int mask) {
+  return __shfl_xor_sync(~0u, x, mask);
+}
+CELL_DEVICE int cell_shuffle_xor(int x, int mask) {
+  return __shfl_xor_sync(~0u, x, mask);
+}
+CELL_DEVICE CellWord cell_ballot(bool x) {
+  return __ballot_sync(~0u, x);
+}
+CELL_DEVICE int cell_popcount(CellWord x) {
+  return __popc(x);
+}
 
 /* N floats (1 or 4) from memory to shared memory, 0 where `there` is false; landed after the wait. */
 template <int N>
@@ -76,7 +100,9 @@ CELL_DEVICE void cell_copy(CellShared<float> to, int at, CellIn<float> from, Cel
                  "r"(there ? 4 : 0)
                  : "memory");
 }
-CELL_DEVICE void cell_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+CELL_DEVICE void cell_copy_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 /* until at most N of this thread's groups are on their way */
 template <int N> CELL_DEVICE void cell_copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
@@ -117,15 +143,33 @@ CELL_DEVICE void cell_mma_bf16(float (&d)[4], const CellWord (&a)[4], const Cell
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-CELL_DEVICE float cell_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-CELL_DEVICE double cell_fma(double a, double b, double c) { return __fma_rn(a, b, c); }
-CELL_DEVICE float cell_div(float a, float b) { return __fdiv_rn(a, b); }
-CELL_DEVICE float cell_sqrt(float a) { return __fsqrt_rn(a); }
-CELL_DEVICE float cell_floor(float a) { return floorf(a); }
-CELL_DEVICE CellWord cell_bits_of(float x) { return __float_as_uint(x); }
-CELL_DEVICE float cell_float_of(CellWord x) { return __uint_as_float(x); }
-CELL_DEVICE CellWide cell_bits_of(double x) { return __double_as_longlong(x); }
-CELL_DEVICE double cell_double_of(CellWide x) { return __longlong_as_double(x); }
+CELL_DEVICE float cell_fma(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+CELL_DEVICE double cell_fma(double a, double b, double c) {
+  return __fma_rn(a, b, c);
+}
+CELL_DEVICE float cell_div(float a, float b) {
+  return __fdiv_rn(a, b);
+}
+CELL_DEVICE float cell_sqrt(float a) {
+  return __fsqrt_rn(a);
+}
+CELL_DEVICE float cell_floor(float a) {
+  return floorf(a);
+}
+CELL_DEVICE CellWord cell_bits_of(float x) {
+  return __float_as_uint(x);
+}
+CELL_DEVICE float cell_float_of(CellWord x) {
+  return __uint_as_float(x);
+}
+CELL_DEVICE CellWide cell_bits_of(double x) {
+  return __double_as_longlong(x);
+}
+CELL_DEVICE double cell_double_of(CellWide x) {
+  return __longlong_as_double(x);
+}
 
 #else
 
@@ -146,9 +190,8 @@ CELL_DEVICE double cell_double_of(CellWide x) { return __longlong_as_double(x); 
 #define CELL_JOIN(a, b) CELL_JOIN_TEXT(a, b)
 #define CELL_KERNEL(name, Arguments)                                                               \
   static void name##_run(const Arguments &p);                                                      \
-  extern "C" __attribute__((visibility("default"))) const int CELL_JOIN(CELL_PREFIX,             \
-                                                                        name##_bytes) =            \
-      (int)sizeof(Arguments);                                                                      \
+  extern "C" __attribute__((visibility("default")))                                                \
+  const int CELL_JOIN(CELL_PREFIX, name##_bytes) = (int)sizeof(Arguments);                         \
   extern "C" __attribute__((visibility("default"))) void CELL_JOIN(CELL_PREFIX,                    \
                                                                    name)(const void *p) {          \
     name##_run(*(const Arguments *)p);                                                             \
@@ -196,7 +239,9 @@ template <class T> struct CellElement {
     CELL_TOUCH(p, 1);
     *p = x;
   }
-  void operator=(const CellElement &other) { *this = (T)other; }
+  void operator=(const CellElement &other) {
+    *this = (T)other;
+  }
 };
 template <class T> struct CellIn {
   const T *p;
@@ -214,13 +259,19 @@ template <class T> struct CellOut {
     CELL_INSIDE(i, n);
     return CellElement<T>{p + i};
   }
-  operator CellIn<T>() const { return CellIn<T>{p, n}; }
+  operator CellIn<T>() const {
+    return CellIn<T>{p, n};
+  }
 };
 template <class T> using CellShared = CellOut<T>;
 typedef CellIn<CellWord> CellBits;
 
-template <class T> CellIn<T> cell_in(const T *p, CellWide n) { return CellIn<T>{p, n}; }
-template <class T> CellOut<T> cell_out(T *p, CellWide n) { return CellOut<T>{p, n}; }
+template <class T> CellIn<T> cell_in(const T *p, CellWide n) {
+  return CellIn<T>{p, n};
+}
+template <class T> CellOut<T> cell_out(T *p, CellWide n) {
+  return CellOut<T>{p, n};
+}
 template <class T> CellShared<T> cell_shared(int offset, int count) {
   if (offset + count * (int)sizeof(T) > cell_host->shared_bytes)
     cell_host->outside(offset + count * (int)sizeof(T), cell_host->shared_bytes);
@@ -230,12 +281,24 @@ template <class T> CellOut<T> cell_workspace(float *w, CellWide offset, CellWide
   return CellOut<T>{(T *)(w + offset), count};
 }
 
-CELL_DEVICE int cell_block() { return cell_host->block; }
-CELL_DEVICE int cell_thread() { return cell_host->thread; }
-CELL_DEVICE int cell_lane() { return cell_host->thread & 31; }
-CELL_DEVICE int cell_warp() { return cell_host->thread >> 5; }
-CELL_DEVICE void cell_barrier() { cell_host->barrier(); }
-CELL_DEVICE void cell_warp_barrier() { cell_host->warp_barrier(); }
+CELL_DEVICE int cell_block() {
+  return cell_host->block;
+}
+CELL_DEVICE int cell_thread() {
+  return cell_host->thread;
+}
+CELL_DEVICE int cell_lane() {
+  return cell_host->thread & 31;
+}
+CELL_DEVICE int cell_warp() {
+  return cell_host->thread >> 5;
+}
+CELL_DEVICE void cell_barrier() {
+  cell_host->barrier();
+}
+CELL_DEVICE void cell_warp_barrier() {
+  cell_host->warp_barrier();
+}
 CELL_DEVICE float cell_shuffle_xor(float x, int mask) {
   CellWord w;
   memcpy(&w, &x, 4);
@@ -252,7 +315,9 @@ CELL_DEVICE CellWord cell_ballot(bool x) {
   for (int i = 0; i < 32; i++) all |= votes[i] << i;
   return all;
 }
-CELL_DEVICE int cell_popcount(CellWord x) { return __builtin_popcount(x); }
+CELL_DEVICE int cell_popcount(CellWord x) {
+  return __builtin_popcount(x);
+}
 
 template <int N>
 void cell_copy(CellShared<float> to, int at, CellIn<float> from, CellWide index, bool there) {
@@ -267,8 +332,12 @@ void cell_copy(CellShared<float> to, int at, CellIn<float> from, CellWide index,
     cell_host->outside(at, -1);
   cell_host->copy(to.p + at, there ? from.p + index : 0, 4 * N);
 }
-CELL_DEVICE void cell_copy_commit() { cell_host->commit(); }
-template <int N> void cell_copy_wait() { cell_host->wait(N); }
+CELL_DEVICE void cell_copy_commit() {
+  cell_host->commit();
+}
+template <int N> void cell_copy_wait() {
+  cell_host->wait(N);
+}
 
 CELL_DEVICE void cell_load4(CellShared<float> from, int at, float (&x)[4]) {
   if (((CellWide)(from.p + at) & 15)) cell_host->outside(at, -1);
@@ -341,11 +410,21 @@ CELL_DEVICE void cell_mma_bf16(float (&d)[4], const CellWord (&a)[4], const Cell
   }
 }
 
-CELL_DEVICE float cell_fma(float a, float b, float c) { return fmaf(a, b, c); }
-CELL_DEVICE double cell_fma(double a, double b, double c) { return fma(a, b, c); }
-CELL_DEVICE float cell_div(float a, float b) { return a / b; }
-CELL_DEVICE float cell_sqrt(float a) { return sqrtf(a); }
-CELL_DEVICE float cell_floor(float a) { return floorf(a); }
+CELL_DEVICE float cell_fma(float a, float b, float c) {
+  return fmaf(a, b, c);
+}
+CELL_DEVICE double cell_fma(double a, double b, double c) {
+  return fma(a, b, c);
+}
+CELL_DEVICE float cell_div(float a, float b) {
+  return a / b;
+}
+CELL_DEVICE float cell_sqrt(float a) {
+  return sqrtf(a);
+}
+CELL_DEVICE float cell_floor(float a) {
+  return floorf(a);
+}
 
 #endif
 
@@ -354,8 +433,12 @@ CELL_DEVICE float cell_floor(float a) { return floorf(a); }
 #define CELL_INFINITY cell_float_of(0x7f800000u)
 #define CELL_NAN cell_float_of(0x7fc00000u)
 
-CELL_DEVICE float cell_max(float a, float b) { return b > a ? b : a; }
-CELL_DEVICE float cell_min(float a, float b) { return b < a ? b : a; }
+CELL_DEVICE float cell_max(float a, float b) {
+  return b > a ? b : a;
+}
+CELL_DEVICE float cell_min(float a, float b) {
+  return b < a ? b : a;
+}
 
 CELL_DEVICE float cell_warp_sum(float x) {
   CELL_UNROLL
@@ -385,7 +468,8 @@ CELL_DEVICE void cell_warp_argmax(float &best, int &where) {
 enum { CELL_FOLD = 16, CELL_FOLD_BYTES = 2 * CELL_WARPS * CELL_FOLD * 4 };
 
 template <int N> CELL_DEVICE void cell_block_sum(float (&x)[N], int area) {
-  CellShared<float> fold = cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
+  CellShared<float> fold =
+      cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
   CELL_UNROLL
   for (int i = 0; i < N; i++) {
     x[i] = cell_warp_sum(x[i]);
@@ -400,7 +484,8 @@ template <int N> CELL_DEVICE void cell_block_sum(float (&x)[N], int area) {
   }
 }
 template <int N> CELL_DEVICE void cell_block_max(float (&x)[N], int area) {
-  CellShared<float> fold = cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
+  CellShared<float> fold =
+      cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
   CELL_UNROLL
   for (int i = 0; i < N; i++) {
     x[i] = cell_warp_max(x[i]);
@@ -415,7 +500,8 @@ template <int N> CELL_DEVICE void cell_block_max(float (&x)[N], int area) {
   }
 }
 CELL_DEVICE void cell_block_argmax(float &best, int &where, int area) {
-  CellShared<float> fold = cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
+  CellShared<float> fold =
+      cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
   cell_warp_argmax(best, where);
   if (cell_lane() == 0) {
     fold[cell_warp() * CELL_FOLD] = best;
@@ -425,7 +511,8 @@ CELL_DEVICE void cell_block_argmax(float &best, int &where, int area) {
   best = fold[0], where = (int)cell_bits_of((float)fold[1]);
   CELL_UNROLL
   for (int w = 1; w < CELL_WARPS; w++)
-    cell_better(fold[w * CELL_FOLD], (int)cell_bits_of((float)fold[w * CELL_FOLD + 1]), best, where);
+    cell_better(fold[w * CELL_FOLD], (int)cell_bits_of((float)fold[w * CELL_FOLD + 1]), best,
+                where);
 }
 
 /* ---- elementary functions: see codegen/llvm_math.c for where the numbers come from ---- */
@@ -440,9 +527,15 @@ template <class T, int N> CELL_DEVICE T cell_poly(T x, const T (&c)[N]) {
 CELL_DEVICE float cell_sign_of(float size, float sign) {
   return cell_float_of(cell_bits_of(size) | (cell_bits_of(sign) & 0x80000000u));
 }
-CELL_DEVICE float cell_abs(float x) { return cell_float_of(cell_bits_of(x) & 0x7fffffffu); }
-CELL_DEVICE float cell_sign(float x) { return (x > 0.0f ? 1.0f : 0.0f) - (x < 0.0f ? 1.0f : 0.0f); }
-CELL_DEVICE float cell_relu(float x) { return x < 0.0f ? 0.0f : x; }
+CELL_DEVICE float cell_abs(float x) {
+  return cell_float_of(cell_bits_of(x) & 0x7fffffffu);
+}
+CELL_DEVICE float cell_sign(float x) {
+  return (x > 0.0f ? 1.0f : 0.0f) - (x < 0.0f ? 1.0f : 0.0f);
+}
+CELL_DEVICE float cell_relu(float x) {
+  return x < 0.0f ? 0.0f : x;
+}
 
 /* e^x = 2^n e^r, |r| <= ln 2 / 2 */
 CELL_DEVICE float cell_exp(float x) {
@@ -511,8 +604,12 @@ CELL_DEVICE float cell_circular(float x, int quarter) {
   double y = k & 1 ? cell_poly(square, c) : r * cell_poly(square, s);
   return (float)(k & 2 ? -y : y);
 }
-CELL_DEVICE float cell_sin(float x) { return cell_circular(x, 0); }
-CELL_DEVICE float cell_cos(float x) { return cell_circular(x, 1); }
+CELL_DEVICE float cell_sin(float x) {
+  return cell_circular(x, 0);
+}
+CELL_DEVICE float cell_cos(float x) {
+  return cell_circular(x, 1);
+}
 
 /* |x|^y = 2^(y log2 |x|), in double */
 CELL_DEVICE float cell_pow(float x, float y) {
@@ -530,9 +627,8 @@ CELL_DEVICE float cell_pow(float x, float y) {
   c = c < 160.0 ? c : 160.0;
   double shifted = cell_fma(c, 1.0, 6755399441055744.0), n = shifted - 6755399441055744.0;
   double p = cell_poly((c - n) * 0.69314718055994530942, ex);
-  double power =
-      cell_double_of((CellWide)((unsigned long long)cell_bits_of(p) +
-                                ((unsigned long long)cell_bits_of(shifted) << 52)));
+  double power = cell_double_of((CellWide)((unsigned long long)cell_bits_of(p) +
+                                           ((unsigned long long)cell_bits_of(shifted) << 52)));
   float r = (float)(z != z ? z : power);
   float half = y * 0.5f;
   bool whole = cell_floor(y) == y, odd = whole && cell_floor(half) != half;

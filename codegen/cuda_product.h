@@ -18,15 +18,14 @@ template <int T> struct CellSlice {
   enum { WORDS = (int)ALONG_K > (int)ALONG_ROWS ? (int)ALONG_K : (int)ALONG_ROWS };
 };
 
-/* An operand: element (row, k) is at row * rs + k * ks. K: k is contiguous (or rows are not); V: floats a
- * copy. */
-template <bool K, int V> struct CellOperand {
+/* An operand: element (row, k) is at base + row * rs + k * ks. K: k is contiguous (or rows are not); V: floats
+ * a copy; Index: int where the operand is small enough. */
+template <bool K, int V, class Index> struct CellOperand {
   CellIn<float> p;
-  CellWide base, rs, ks;
+  Index base, rs, ks;
   int rows;
 
-  template <int T>
-  CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
+  template <int T> CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
     CELL_UNROLL
     for (int c = cell_thread(); c < T * CELL_SLICE / V; c += CELL_THREADS) {
       int row = K ? c / (CELL_SLICE / V) : c % (T / V) * V;
@@ -38,13 +37,12 @@ template <bool K, int V> struct CellOperand {
 };
 
 /* Bits are floats from here on; there is nothing to copy asynchronously. */
-template <bool K> struct CellBitOperand {
+template <bool K, class Index> struct CellBitOperand {
   CellBits p;
-  CellWide base, rs, ks;
+  Index base, rs, ks;
   int rows;
 
-  template <int T>
-  CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
+  template <int T> CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
     CELL_UNROLL
     for (int c = cell_thread(); c < T * CELL_SLICE; c += CELL_THREADS) {
       int row = K ? c / CELL_SLICE : c % T, kk = K ? c % CELL_SLICE : c / T;
@@ -56,10 +54,14 @@ template <bool K> struct CellBitOperand {
 };
 
 template <bool K> struct CellIsAlongK {};
-template <bool K, int V> CELL_DEVICE CellIsAlongK<K> cell_along(const CellOperand<K, V> &) {
+template <bool K, int V, class Index>
+CELL_DEVICE CellIsAlongK<K> cell_along(const CellOperand<K, V, Index> &) {
   return {};
 }
-template <bool K> CELL_DEVICE CellIsAlongK<K> cell_along(const CellBitOperand<K> &) { return {}; }
+template <bool K, class Index>
+CELL_DEVICE CellIsAlongK<K> cell_along(const CellBitOperand<K, Index> &) {
+  return {};
+}
 
 /* four steps of k for one row of a slice */
 template <int T>
@@ -108,9 +110,9 @@ template <int TM, int TN> struct CellStaging {
 /* BLOCKED: a thread's 4 columns are neighbours (b's rows are contiguous), else they are TN / 4 apart. */
 template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
   enum {
-    ACROSS = TN / 4,                /* threads along n */
-    DOWN = CELL_THREADS / ACROSS,   /* along m */
-    ROWS = TM / DOWN,               /* of a thread */
+    ACROSS = TN / 4,                  /* threads along n */
+    DOWN = CELL_THREADS / ACROSS,     /* along m */
+    ROWS = TM / DOWN,                 /* of a thread */
     TOGETHER = ROWS % 4 == 0 ? 4 : 1, /* of them neighbours */
     MATRIX = PRECISION != CELL_FP32 && TM == 64 && TN == 64
   };
@@ -118,9 +120,8 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
 
   CELL_METHOD void clear() {
     CELL_UNROLL
-    for (int i = 0; i < ROWS; i++)
-      CELL_UNROLL
-      for (int j = 0; j < 4; j++) sum[i][j] = 0.0f;
+    for (int i = 0; i < ROWS; i++) CELL_UNROLL
+    for (int j = 0; j < 4; j++) sum[i][j] = 0.0f;
   }
 
   static CELL_METHOD int row(int i) {
@@ -141,7 +142,7 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
         cell_read_rows<TN>(s, b, column(0), kk, y, along_b);
       else
         CELL_UNROLL
-        for (int j = 0; j < 4; j++) cell_read_row<TN>(s, b, column(j), kk, y[j], along_b);
+      for (int j = 0; j < 4; j++) cell_read_row<TN>(s, b, column(j), kk, y[j], along_b);
       CELL_UNROLL
       for (int i = 0; i < ROWS; i += TOGETHER) {
         float x[4][4];
@@ -150,11 +151,9 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
         else
           cell_read_row<TM>(s, a, row(i), kk, x[0], along_a);
         CELL_UNROLL
-        for (int r = 0; r < TOGETHER; r++)
-          CELL_UNROLL
-          for (int j = 0; j < 4; j++)
-            CELL_UNROLL
-            for (int q = 0; q < 4; q++) sum[i + r][j] = cell_fma(x[r][q], y[j][q], sum[i + r][j]);
+        for (int r = 0; r < TOGETHER; r++) CELL_UNROLL
+        for (int j = 0; j < 4; j++) CELL_UNROLL
+        for (int q = 0; q < 4; q++) sum[i + r][j] = cell_fma(x[r][q], y[j][q], sum[i + r][j]);
       }
     }
   }
@@ -168,14 +167,13 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
     for (int kk = 0; kk < CELL_SLICE; kk += PRECISION == CELL_BF16 ? 16 : 8) {
       CellWord y[4][2];
       CELL_UNROLL
-      for (int j = 0; j < 4; j++)
-        CELL_UNROLL
-        for (int h = 0; h < 2; h++)
-          y[j][h] = PRECISION == CELL_BF16
-                        ? cell_to_bf16(
-                              cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h, along_b),
-                              cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h + 1, along_b))
-                        : cell_to_tf32(cell_read<TN>(s, b, n0 + 8 * j, kk + t + 4 * h, along_b));
+      for (int j = 0; j < 4; j++) CELL_UNROLL
+      for (int h = 0; h < 2; h++)
+        y[j][h] =
+            PRECISION == CELL_BF16
+                ? cell_to_bf16(cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h, along_b),
+                               cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h + 1, along_b))
+                : cell_to_tf32(cell_read<TN>(s, b, n0 + 8 * j, kk + t + 4 * h, along_b));
       CELL_UNROLL
       for (int i = 0; i < 2; i++) {
         CellWord x[4];
@@ -203,24 +201,20 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
     enum { SA = CellSlice<TM>::WORDS, SB = CellSlice<TN>::WORDS, STAGE = SA + SB };
     CellShared<float> s = cell_shared<float>(CELL_FOLD_BYTES, CELL_STAGES * STAGE);
     int slices = (k + CELL_SLICE - 1) / CELL_SLICE;
-    CELL_UNROLL
-    for (int t = 0; t < CELL_STAGES - 1; t++) {
-      if (t < slices) {
-        a.template stage<TM>(s, t * STAGE, t * CELL_SLICE, k);
-        b.template stage<TN>(s, t * STAGE + SA, t * CELL_SLICE, k);
-      }
-      cell_copy_commit();
-    }
+    /* the first turns only fill the stages */
     CELL_ONCE
-    for (int t = 0; t < slices; t++) {
-      cell_copy_wait<CELL_STAGES - 2>();
-      cell_barrier(); /* the slice is there for all, and all are done with the one before */
+    for (int t = 1 - CELL_STAGES; t < slices; t++) {
+      if (t >= 0) {
+        cell_copy_wait<CELL_STAGES - 2>();
+        cell_barrier(); /* the slice is there for all, and all are done with the one before */
+      }
       int next = t + CELL_STAGES - 1, at = next % CELL_STAGES * STAGE;
       if (next < slices) {
         a.template stage<TM>(s, at, next * CELL_SLICE, k);
         b.template stage<TN>(s, at + SA, next * CELL_SLICE, k);
       }
       cell_copy_commit();
+      if (t < 0) continue;
       int here = t % CELL_STAGES * STAGE;
       if (MATRIX)
         matrix_slice(s, here, here + SA, cell_along(a), cell_along(b));
@@ -232,21 +226,21 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
   }
 
   /* to the entries of the tile that are there */
-  CELL_METHOD void store(CellOut<float> out, CellWide base, CellWide rs, CellWide cs, int rows,
-                         int columns, bool onto) const {
+  template <class Index>
+  CELL_METHOD void store(CellOut<float> out, Index base, Index rs, Index cs, int rows, int columns,
+                         bool onto) const {
     CELL_UNROLL
-    for (int i = 0; i < ROWS; i++)
-      CELL_UNROLL
-      for (int j = 0; j < 4; j++) {
-        int m = row(i), n = column(j);
-        if (MATRIX) {
-          m = cell_warp() / 2 * 32 + i / 4 * 16 + cell_lane() / 4 + j / 2 * 8;
-          n = cell_warp() % 2 * 32 + i % 4 * 8 + cell_lane() % 4 * 2 + j % 2;
-        }
-        if (m >= rows || n >= columns) continue;
-        CellWide at = base + m * rs + n * cs;
-        out[at] = onto ? out[at] + sum[i][j] : sum[i][j];
+    for (int i = 0; i < ROWS; i++) CELL_UNROLL
+    for (int j = 0; j < 4; j++) {
+      int m = row(i), n = column(j);
+      if (MATRIX) {
+        m = cell_warp() / 2 * 32 + i / 4 * 16 + cell_lane() / 4 + j / 2 * 8;
+        n = cell_warp() % 2 * 32 + i % 4 * 8 + cell_lane() % 4 * 2 + j % 2;
       }
+      if (m >= rows || n >= columns) continue;
+      Index at = base + m * rs + n * cs;
+      out[at] = onto ? out[at] + sum[i][j] : sum[i][j];
+    }
   }
 };
 

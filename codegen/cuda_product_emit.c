@@ -68,25 +68,25 @@ static int together(const CellView *v, const CellStmt *s, int64_t count, int64_t
 }
 
 static void operand(const CellKernel *k, const CellStmt *s, bool is_b, const char *const *args,
-                    CellText *out) {
+                    const char *index, CellText *out) {
   const CellView *v = is_b ? &s->b : &s->a;
   const char *name = args[v->buffer.index];
   if (k->args[v->buffer.index] == CELL_BITS)
-    cell_text_printf(out, "CellBitOperand<%s>{%s, ", along_k(v) ? "true" : "false", name);
+    cell_text_printf(out, "CellBitOperand<%s, %s>{%s, ", along_k(v) ? "true" : "false", index,
+                     name);
   else
-    cell_text_printf(out, "CellOperand<%s, %d>{%s, ", along_k(v) ? "true" : "false",
+    cell_text_printf(out, "CellOperand<%s, %d, %s>{%s, ", along_k(v) ? "true" : "false",
                      is_b ? together(v, s, s->n, s->n_limit, &s->n_begin)
                           : together(v, s, s->m, s->m_limit, &s->m_begin),
-                     name);
+                     index, name);
   cell_cuda_affine(&v->base, out);
-  cell_text_printf(out, " + %s * %lldLL, %lld, %lld, %s}", is_b ? "n" : "m",
-                   (long long)v->row_stride, (long long)v->row_stride, (long long)v->k_stride,
-                   is_b ? "columns" : "rows");
+  cell_text_printf(out, " + %s * %lld, %lld, %lld, %s}", is_b ? "n" : "m", (long long)v->row_stride,
+                   (long long)v->row_stride, (long long)v->k_stride, is_b ? "columns" : "rows");
 }
 
 static void extent(const char *name, const char *from, int64_t count, int64_t limit,
-                   const CellAffine *begin, CellText *out) {
-  cell_text_printf(out, "  CellWide %s = %lld", name, (long long)count);
+                   const CellAffine *begin, const char *index, CellText *out) {
+  cell_text_printf(out, "  %s %s = %lld", index, name, (long long)count);
   cell_text_printf(out, " - %s;\n", from);
   if (limit <= 0) return;
   cell_text_printf(out, "  if (%lld - (", (long long)limit);
@@ -97,7 +97,9 @@ static void extent(const char *name, const char *from, int64_t count, int64_t li
 }
 
 void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const char *name,
-                            const char *const *args, CellPrecision precision, CellText *out) {
+                            const char *const *args, CellPrecision precision, bool wide,
+                            CellText *out) {
+  const char *index = wide ? "CellWide" : "int";
   static const char *const precisions[] = {"CELL_FP32", "CELL_TF32", "CELL_BF16"};
   const CellStmt *first = k->body;
   cell_text_printf(out, "CELL_FUNCTION void %s(const int task, const int tile", name);
@@ -107,11 +109,11 @@ void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const
     else
       cell_text_printf(out, ", %s<float> %s", k->written[i] ? "CellOut" : "CellIn", args[i]);
   }
-  cell_text_printf(out, ") {\n  const CellWide v0 = task;\n");
-  cell_text_printf(out, "  const CellWide m = tile / %lld * %d, n = tile %% %lld * %d;\n",
+  cell_text_printf(out, ") {\n  const %s v0 = task;\n", index);
+  cell_text_printf(out, "  const %s m = tile / %lld * %d, n = tile %% %lld * %d;\n", index,
                    (long long)p->across, p->rows, (long long)p->across, p->columns);
-  extent("down", "m", first->m, first->m_limit, &first->m_begin, out);
-  extent("across", "n", first->n, first->n_limit, &first->n_begin, out);
+  extent("down", "m", first->m, first->m_limit, &first->m_begin, index, out);
+  extent("across", "n", first->n, first->n_limit, &first->n_begin, index, out);
   cell_text_printf(out, "  if (down <= 0 || across <= 0) return;\n");
   cell_text_printf(out, "  const int rows = down < %d ? (int)down : %d;\n", p->rows, p->rows);
   cell_text_printf(out, "  const int columns = across < %d ? (int)across : %d;\n", p->columns,
@@ -120,14 +122,14 @@ void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const
                    along_k(&first->b) ? "false" : "true", precisions[precision]);
   for (const CellStmt *s = first; s; s = s->next) {
     cell_text_printf(out, "  sum.add(");
-    operand(k, s, false, args, out);
+    operand(k, s, false, args, index, out);
     cell_text_printf(out, ",\n          ");
-    operand(k, s, true, args, out);
+    operand(k, s, true, args, index, out);
     cell_text_printf(out, ", %lld);\n", (long long)s->k);
   }
-  cell_text_printf(out, "  sum.store(%s, ", args[first->out.buffer.index]);
+  cell_text_printf(out, "  sum.store<%s>(%s, ", index, args[first->out.buffer.index]);
   cell_cuda_affine(&first->out.base, out);
-  cell_text_printf(out, " + m * %lldLL + n * %lldLL, %lld, %lld, rows, columns, %s);\n}\n\n",
+  cell_text_printf(out, " + m * %lld + n * %lld, %lld, %lld, rows, columns, %s);\n}\n\n",
                    (long long)first->out.row_stride, (long long)first->out.k_stride,
                    (long long)first->out.row_stride, (long long)first->out.k_stride,
                    first->add ? "true" : "false");

@@ -31,9 +31,9 @@ static int count_statements(const CellStmt *s) {
 // ---- what the text says ----
 
 static int arity(const CellStmt *s) {
-  return s->kind == CELL_K_LET                                  ? cell_op_info[s->op].arity
+  return s->kind == CELL_K_LET                                 ? cell_op_info[s->op].arity
          : s->kind == CELL_K_UPDATE || s->kind == CELL_K_STORE ? 1
-                                                                : 0;
+                                                               : 0;
 }
 
 static bool reads(const CellStmt *s, int value) {
@@ -207,7 +207,8 @@ static void place_values(CellCudaSchedule *c, const CellStmt *s, const CellStmt 
     }
     if (s->kind != CELL_K_LOOP) continue;
     CellSpread how = cell_cuda_note(c, s)->spread;
-    bool own = s->loop == CELL_LOOP_LANES || how == CELL_SPREAD_THREADS || how == CELL_SPREAD_TURNED;
+    bool own =
+        s->loop == CELL_LOOP_LANES || how == CELL_SPREAD_THREADS || how == CELL_SPREAD_TURNED;
     place_values(c, s->body, unit || !own ? unit : s);
   }
 }
@@ -241,7 +242,8 @@ static void choose_fused(CellCudaSchedule *c, const CellStmt *body) {
   for (const CellStmt *s = body; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) choose_fused(c, s->body);
     int count = 0;
-    if (s->kind == CELL_K_LET && s->dtype == CELL_F && (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB))
+    if (s->kind == CELL_K_LET && s->dtype == CELL_F &&
+        (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB))
       count = 2;
     if (s->kind == CELL_K_UPDATE && s->reduce == CELL_SUM) count = 1;
     if (s->kind == CELL_K_STORE && s->add) count = 1;
@@ -284,7 +286,8 @@ static void place_scratch(CellCudaSchedule *c) {
   int *order = CELL_NEW_ARRAY(c->arena, int, (size_t)n + 1);
   for (int i = 0; i < n; i++) {
     int j = i;
-    while (j > 0 && k->scratch[order[j - 1]].count > k->scratch[i].count) order[j] = order[j - 1], j--;
+    while (j > 0 && k->scratch[order[j - 1]].count > k->scratch[i].count)
+      order[j] = order[j - 1], j--;
     order[j] = i;
   }
   c->shared_bytes = CELL_CUDA_FOLD_BYTES;
@@ -297,7 +300,8 @@ static void place_scratch(CellCudaSchedule *c) {
         int j = order[p];
         if (c->shared[j] < 0) continue;
         const CellScratch *x = &k->scratch[i], *y = &k->scratch[j];
-        bool together = x->offset >= y->offset + 4 * y->count || y->offset >= x->offset + 4 * x->count;
+        bool together =
+            x->offset >= y->offset + 4 * y->count || y->offset >= x->offset + 4 * x->count;
         int64_t begin = c->shared[j], end = begin + (4 * y->count + 15) / 16 * 16;
         if (together && at < end && begin < at + bytes) at = end, moved = true;
       }

@@ -84,7 +84,8 @@ const CellCudaArch *cell_cuda_here(char *message, size_t size) {
 }
 
 bool cell_precision_parse(const char *name, CellPrecision *precision) {
-  static const char *const names[] = {[CELL_FP32] = "fp32", [CELL_TF32] = "tf32", [CELL_BF16] = "bf16"};
+  static const char *const names[] = {
+      [CELL_FP32] = "fp32", [CELL_TF32] = "tf32", [CELL_BF16] = "bf16"};
   for (int i = 0; i < 3; i++)
     if (strcmp(names[i], name) == 0) {
       *precision = (CellPrecision)i;

@@ -378,7 +378,9 @@ bool cell_engine_run(CellEngine *e, const char *program, CellDiag *diag) {
         e->backend == CELL_BACKEND_INTERP ? e->m->programs[p]->name : e->plan->programs[p].name;
     if (strcmp(name, program) != 0) continue;
     e->seconds_count =
-        e->plan && e->backend != CELL_BACKEND_INTERP && e->backend != CELL_BACKEND_CUDA ? e->plan->programs[p].launch_count : 0;
+        e->plan && e->backend != CELL_BACKEND_INTERP && e->backend != CELL_BACKEND_CUDA
+            ? e->plan->programs[p].launch_count
+            : 0;
     switch (e->backend) {
     case CELL_BACKEND_INTERP: return run_graph(e, p, diag);
     case CELL_BACKEND_INTERP_KERNELS: return run_kernels(e, p, diag);

@@ -577,8 +577,9 @@ static void read_result(const Machine *m, const Result *result, double *out) {
 
 static void write(Run *r, const char *name, int rank, const int64_t *shape, bool whole,
                   const double *values) {
-  CellTensorType type = r->o->backend == CELL_BACKEND_CPU || r->o->backend == CELL_BACKEND_CUDA ? CELL_TENSOR_F32
-                                                                                           : CELL_TENSOR_F64;
+  CellTensorType type = r->o->backend == CELL_BACKEND_CPU || r->o->backend == CELL_BACKEND_CUDA
+                            ? CELL_TENSOR_F32
+                            : CELL_TENSOR_F64;
   if (whole) type = CELL_TENSOR_I32;
   cell_tensor_writer_add_doubles(r->out, name, type, rank, shape, values);
 }

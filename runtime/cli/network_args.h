@@ -17,10 +17,13 @@ int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, con
                      CellNetworkOptions *options);
 /* Their rows in a table of options. */
 #define CELL_CLI_BACKEND_ROWS(backend, precision)                                                  \
-  {"backend", 0, POPT_ARG_STRING, &(backend), 0,                                                   \
-   "cpu, cuda, auto (a GPU if there is one), interp or interp-kernels (cpu)", "NAME"},             \
-      {"precision", 0, POPT_ARG_STRING, &(precision), 0,                                           \
-       "of products on a GPU: fp32, tf32 or bf16 (fp32)", "NAME"}
+  {"backend",  0, POPT_ARG_STRING,                                                                 \
+   &(backend), 0, "cpu, cuda, auto (a GPU if there is one), interp or interp-kernels (cpu)",       \
+   "NAME"},                                                                                        \
+  {                                                                                                \
+    "precision", 0, POPT_ARG_STRING, &(precision), 0,                                              \
+        "of products on a GPU: fp32, tf32 or bf16 (fp32)", "NAME"                                  \
+  }
 
 /* An option's string from popt, moved to the arena of `cli`; NULL stays NULL. */
 const char *cell_cli_string(CellCli *cli, const char *text);

@@ -66,7 +66,8 @@ static bool load(Program *p, uint64_t seed, bool loud) {
 static bool run(Program *p) {
   for (int i = 0; i < p->input_count; i++)
     if (!cell_engine_set(p->engine, NULL, p->inputs[i].name, p->inputs[i].data, p->inputs[i].count))
-      cell_engine_set(p->engine, p->g->name, p->inputs[i].name, p->inputs[i].data, p->inputs[i].count);
+      cell_engine_set(p->engine, p->g->name, p->inputs[i].name, p->inputs[i].data,
+                      p->inputs[i].count);
   if (!cell_engine_run(p->engine, p->g->name, p->diag)) return false;
   for (int o = 0; o < p->g->output_count; o++) {
     const CellTensor *expected = &p->expected[o];

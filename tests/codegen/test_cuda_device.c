@@ -102,9 +102,11 @@ static double distance(Step *s, CellTensor *inputs, CellTensor *after, const cha
     double *data = CELL_NEW_ARRAY(s->arena, double, (size_t)e->count), largest = 0;
     const char *name = s->g->outputs[o].name;
     if (only && strcmp(name, only) != 0) continue;
-    assert_true(cell_engine_get(s->engine, strchr(name, '/') ? NULL : "step", name, data, e->count));
+    assert_true(
+        cell_engine_get(s->engine, strchr(name, '/') ? NULL : "step", name, data, e->count));
     for (int64_t i = 0; i < e->count; i++) largest = fmax(largest, fabs(e->data[i]));
-    for (int64_t i = 0; i < e->count; i++) worst = fmax(worst, fabs(data[i] - e->data[i]) / largest);
+    for (int64_t i = 0; i < e->count; i++)
+      worst = fmax(worst, fabs(data[i] - e->data[i]) / largest);
     if (after && strchr(name, '/')) *after = *e;
   }
   return worst;
@@ -215,13 +217,17 @@ static void faults(void **state) {
   // a wait left out
   fault_is_found("s/cell_copy_wait<CELL_STAGES - 2>\\(\\);/;/", "a copy is under way");
   // an index off by one: a store, a load, a copy
-  fault_is_found("s/CellWide at = base \\+ m/CellWide at = 1 + base + m/", "entries");
-  fault_is_found("s/base \\+ row \\* rs \\+ \\(k0 \\+ kk\\)/1 + base + row * rs + (k0 + kk)/", "16");
+  fault_is_found("s/Index at = base \\+ m/Index at = 1 + base + m/", "entries");
+  fault_is_found("s/base \\+ row \\* rs \\+ \\(k0 \\+ kk\\)/1 + base + row * rs + (k0 + kk)/",
+                 "16");
   fault_is_found("s/ = s([0-9]+)\\[v([0-9]+)\\]/ = s\\1[v\\2 + 1]/", "word");
   // a race: every thread stores what one should
   fault_is_found("s/if \\(cell_(thread|lane)\\(\\) == 0\\) //", "touch one word");
-  // a thread that does not come
-  fault_is_found("s/^ +cell_copy_commit\\(\\);/  if (cell_thread() == 77) return;/", "left");
+  // a thread that does not come, or leaves too early
+  fault_is_found("s/^( +)cell_barrier\\(\\);$/if (cell_thread() == 77) return; cell_barrier();/",
+                 "waits");
+  fault_is_found("s/^ +cell_copy_commit\\(\\);/if (cell_thread() == 77) return;/",
+                 "leaves with copies");
 }
 
 // ---- what is missing ----
@@ -252,7 +258,8 @@ static void clear_errors(void **state) {
   setenv("CELLC_NVRTC", "/nowhere/libnvrtc.so", 1);
   Step s = open_step(CELL_FP32, "");
   assert_null(s.engine);
-  assert_non_null(strstr(s.diag->records[0].message, "could not open NVRTC at /nowhere/libnvrtc.so"));
+  assert_non_null(
+      strstr(s.diag->records[0].message, "could not open NVRTC at /nowhere/libnvrtc.so"));
   assert_string_equal(s.diag->records[0].code, CELL_E_NVRTC);
   setenv("CELLC_NVRTC", getenv("CELLC_CUDA_DRIVER"), 1);
   close_step(&s);
@@ -287,7 +294,8 @@ static void cached(void **state) {
                                       "cp \"$(ls -d %s/* | head -1)\" $f 2>/dev/null; true"};
   for (size_t i = 0; i < sizeof spoil / sizeof *spoil; i++) {
     char each[400];
-    snprintf(each, sizeof each, i == 4 ? "cp \"$(ls -d %s/* | head -1)\" $f 2>/dev/null; true" : "%s",
+    snprintf(each, sizeof each,
+             i == 4 ? "cp \"$(ls -d %s/* | head -1)\" $f 2>/dev/null; true" : "%s",
              i == 4 ? cache : spoil[i]);
     snprintf(command, sizeof command, "for f in %s/*; do %s; done", cache, each);
     assert_int_equal(system(command), 0);
@@ -318,8 +326,8 @@ static int remove_folder(void **state) {
 int main(void) {
   setenv("CELLC_CUDA_DRIVER", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
   setenv("CELLC_NVRTC", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(states_stay), cmocka_unit_test(precisions), cmocka_unit_test(one_graph),
-      cmocka_unit_test(faults),      cmocka_unit_test(clear_errors), cmocka_unit_test(cached)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(states_stay),  cmocka_unit_test(precisions),
+                                     cmocka_unit_test(one_graph),    cmocka_unit_test(faults),
+                                     cmocka_unit_test(clear_errors), cmocka_unit_test(cached)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -191,7 +191,7 @@ EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
   return 0;
 }
 EXPORT CUresult cuGetErrorString(CUresult result, const char **text) {
-  *text = result == CUDA_ERROR_OUT_OF_MEMORY      ? "out of memory"
+  *text = result == CUDA_ERROR_OUT_OF_MEMORY     ? "out of memory"
           : result == CUDA_ERROR_ILLEGAL_ADDRESS ? "an illegal memory access was encountered"
           : result == CUDA_ERROR_LAUNCH_FAILED   ? "unspecified launch failure"
           : result == CUDA_ERROR_NO_DEVICE       ? "no CUDA-capable device is detected"
@@ -283,10 +283,11 @@ static void *compile(const char *text) {
   snprintf(path, sizeof path, "%s/k.cpp", folder);
   write_file(path, text);
   const char *edit = getenv("CELLC_FAKE_CUDA_EDIT");
-  snprintf(command, sizeof command,
-           "cd %s && %s%s%s %s -std=c++17 %s %s -w -fPIC -shared -ffp-contract=off -o k.so k.cpp 1>&2",
-           folder, edit ? "sed -i -E '" : "", edit ? edit : "", edit ? "' k.cpp cell_prelude.h &&" : "",
-           FAKE_CXX, host_unchecked ? "-O3 -march=native -DCELL_HOST_UNCHECKED" : "-O1", FAKE_FLAGS);
+  snprintf(
+      command, sizeof command,
+      "cd %s && %s%s%s %s -std=c++17 %s %s -w -fPIC -shared -ffp-contract=off -o k.so k.cpp 1>&2",
+      folder, edit ? "sed -i -E '" : "", edit ? edit : "", edit ? "' k.cpp cell_prelude.h &&" : "",
+      FAKE_CXX, host_unchecked ? "-O3 -march=native -DCELL_HOST_UNCHECKED" : "-O1", FAKE_FLAGS);
   if (system(command) != 0) fprintf(stderr, "fake_cuda: could not compile: %s\n", command);
   snprintf(path, sizeof path, "%s/k.so", folder);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -361,10 +362,13 @@ EXPORT CUresult cuMemFreeHost(void *address) {
   return 0;
 }
 EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t count, CUstream stream) {
-  return give(stream, (Op){.kind = FILL, .to = (void *)(uintptr_t)to, .value = byte, .bytes = count});
+  return give(stream,
+              (Op){.kind = FILL, .to = (void *)(uintptr_t)to, .value = byte, .bytes = count});
 }
-EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
-  return give(stream, (Op){.kind = COPY, .to = (void *)(uintptr_t)to, .from = from, .bytes = bytes});
+EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes,
+                                     CUstream stream) {
+  return give(stream,
+              (Op){.kind = COPY, .to = (void *)(uintptr_t)to, .from = from, .bytes = bytes});
 }
 EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
   return give(stream,
@@ -429,12 +433,18 @@ EXPORT CUresult cuGraphExecDestroy(CUgraphExec exec) {
   free(exec);
   return 0;
 }
-EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                               unsigned block_x, unsigned block_y, unsigned block_z,
-                               unsigned shared_bytes, CUstream stream, void **arguments, void **extra) {
-  if (grid_x == 0 || grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || extra) return INVALID;
-  Op op = {.kind = LAUNCH, .function = function, .arguments = arguments[0], .grid = grid_x,
-           .threads = block_x, .shared = shared_bytes};
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
+                               unsigned grid_z, unsigned block_x, unsigned block_y,
+                               unsigned block_z, unsigned shared_bytes, CUstream stream,
+                               void **arguments, void **extra) {
+  if (grid_x == 0 || grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || extra)
+    return INVALID;
+  Op op = {.kind = LAUNCH,
+           .function = function,
+           .arguments = arguments[0],
+           .grid = grid_x,
+           .threads = block_x,
+           .shared = shared_bytes};
   return give(stream, copy_op(&op));
 }
 EXPORT CUresult cuEventCreate(CUevent *event, unsigned flags) {

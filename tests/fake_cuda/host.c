@@ -10,7 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_THREADS = 1024, WARP = 32, STACK = 256 << 10, MOST_WORDS = 8, MOST_MEMORIES = 1024, MOST_SHARED = 1 << 20 };
+enum {
+  MOST_THREADS = 1024,
+  WARP = 32,
+  STACK = 256 << 10,
+  MOST_WORDS = 8,
+  MOST_MEMORIES = 1024,
+  MOST_SHARED = 1 << 20
+};
 
 typedef enum { READY, AT_BARRIER, AT_WARP, DONE } Status;
 
@@ -78,7 +85,8 @@ bool host_unchecked;
 
 static void fault(const char *format, ...) {
   if (!h.failed) {
-    int n = snprintf(h.message, sizeof h.message, "%s, block %d, thread %d: ", h.name, h.block, h.current);
+    int n = snprintf(h.message, sizeof h.message, "%s, block %d, thread %d: ", h.name, h.block,
+                     h.current);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(h.message + n, sizeof h.message - (size_t)n, format, arguments);
@@ -118,7 +126,8 @@ static void give_way(void) {
                                    h.thread[other].waits == h.thread[me].waits))
         other++;
       if (other < h.threads)
-        fault("waits at %s while thread %d waits at %s", h.thread[me].waits, other, h.thread[other].waits);
+        fault("waits at %s while thread %d waits at %s", h.thread[me].waits, other,
+              h.thread[other].waits);
       fault("waits at %s for threads that have left", h.thread[me].waits);
     }
     resume(next);
@@ -207,7 +216,8 @@ static Shadow *shadow_of(const void *address, bool *shared) {
   *shared = false;
   for (int i = 0; i < h.memory_count; i++) {
     const Memory *m = &h.memory[i];
-    if (m->memory && p >= m->memory && p < m->memory + m->bytes) return &m->shadow[(p - m->memory) / 4];
+    if (m->memory && p >= m->memory && p < m->memory + m->bytes)
+      return &m->shadow[(p - m->memory) / 4];
   }
   fault("an address outside of the device's memory");
   return NULL;
@@ -221,7 +231,9 @@ static void touch(const void *address, int bytes, int write) {
   const char *where = shared ? "shared memory" : "memory";
   int me = h.current;
   uint32_t step = h.warp[me / WARP].step;
-  if (s->launch != h.launch) *s = (Shadow){.launch = h.launch, .block = h.block, .epoch = h.epoch, .writer = -1, .reader = -1};
+  if (s->launch != h.launch)
+    *s = (Shadow){
+        .launch = h.launch, .block = h.block, .epoch = h.epoch, .writer = -1, .reader = -1};
   if (s->pending) fault("touches a word of %s to which a copy is under way", where);
   if (s->block != h.block) {
     if (write || s->written)
@@ -235,8 +247,8 @@ static void touch(const void *address, int bytes, int write) {
   bool writer_there = s->writer >= 0 && s->writer != me &&
                       !(s->writer / WARP == me / WARP && s->writer_step != step);
   if (writer_there)
-    fault("threads %d and %d touch one word of %s between barriers, the first writing", s->writer, me,
-          where);
+    fault("threads %d and %d touch one word of %s between barriers, the first writing", s->writer,
+          me, where);
   bool reader_there = s->reader == -3 || (s->reader != -1 && s->reader_warp != me / WARP) ||
                       (s->reader != -1 && s->reader != me && s->reader_step == step);
   if (write) {
@@ -256,7 +268,8 @@ static void touch(const void *address, int bytes, int write) {
 }
 
 static void outside(long long index, long long count) {
-  if (count < 0) fault("a copy or load of 16 bytes that do not begin at a multiple of 16 (at %lld)", index);
+  if (count < 0)
+    fault("a copy or load of 16 bytes that do not begin at a multiple of 16 (at %lld)", index);
   fault("index %lld of a buffer that has %lld entries", index, count);
 }
 
@@ -265,7 +278,8 @@ static void outside(long long index, long long count) {
 static void set_pending(const Copy *c, bool pending) {
   bool shared;
   if (host_unchecked) return;
-  for (int i = 0; i < c->bytes; i += 4) shadow_of((unsigned char *)c->to + i, &shared)->pending = pending;
+  for (int i = 0; i < c->bytes; i += 4)
+    shadow_of((unsigned char *)c->to + i, &shared)->pending = pending;
 }
 
 static void copy(void *to, const void *from, int bytes) {
@@ -352,9 +366,10 @@ static void begin_block(size_t shared_bytes) {
   if (!host_unchecked) memset(h.shared.shadow, 0, shared_bytes / 4 * sizeof *h.shared.shadow);
 }
 
-bool host_launch(const char *name, HostKernel kernel, const void *arguments, int blocks, int threads,
-                 int shared_bytes) {
-  if (threads > MOST_THREADS || threads % WARP != 0 || shared_bytes < 0 || shared_bytes > MOST_SHARED)
+bool host_launch(const char *name, HostKernel kernel, const void *arguments, int blocks,
+                 int threads, int shared_bytes) {
+  if (threads > MOST_THREADS || threads % WARP != 0 || shared_bytes < 0 ||
+      shared_bytes > MOST_SHARED)
     return false;
   h.name = name, h.kernel = kernel, h.arguments = arguments, h.threads = threads;
   h.launch++;

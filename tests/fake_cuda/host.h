@@ -38,8 +38,8 @@ void *host_alloc(size_t bytes);
 void host_free(void *memory);
 
 /* false after a fault; host_message() says which, where. */
-bool host_launch(const char *name, HostKernel kernel, const void *arguments, int blocks, int threads,
-                 int shared_bytes);
+bool host_launch(const char *name, HostKernel kernel, const void *arguments, int blocks,
+                 int threads, int shared_bytes);
 const char *host_message(void);
 
 #endif

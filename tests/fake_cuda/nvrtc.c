@@ -92,7 +92,8 @@ EXPORT int nvrtcGetCUBINSize(Program *p, size_t *size) {
   return 0;
 }
 EXPORT int nvrtcGetCUBIN(Program *p, char *cubin) {
-  Image image = {.magic = "\177ELFcell", .header = strlen(p->header) + 1, .source = strlen(p->source) + 1};
+  Image image = {
+      .magic = "\177ELFcell", .header = strlen(p->header) + 1, .source = strlen(p->source) + 1};
   memcpy(cubin, &image, sizeof image);
   memcpy(cubin + sizeof image, p->header, image.header);
   memcpy(cubin + sizeof image + image.header, p->source, image.source);
