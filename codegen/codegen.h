@@ -82,6 +82,17 @@ const CellCudaArch *cell_cuda_here(char *message, size_t size);
 /* The precision of that name: fp32, tf32, bf16. */
 bool cell_precision_parse(const char *name, CellPrecision *precision);
 
+/* One thing that kernels are run with, for `cellc doctor`. */
+typedef struct {
+  const char *name; /* cpu, gpu, nvrtc, cache */
+  bool good;
+  char text[512];   /* what there is, or why not */
+  const char *help; /* a sentence, where something can be done */
+} CellCheck;
+enum { CELL_MOST_CHECKS = 8 };
+/* Fills `list` and returns how many there are. */
+int cell_doctor(CellCheck *list);
+
 typedef struct CellEngine CellEngine;
 
 /* `plan` may be NULL for CELL_BACKEND_INTERP. Module and plan must outlive the engine. NULL on errors
