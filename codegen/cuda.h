@@ -176,6 +176,9 @@ CellCudaCode *cell_cuda_code(CellArena *arena, const CellPlan *plan, CellPrecisi
 /* One stage of it as text, or the bytes of the cubins one after another: cuda, ptx, cubin, resources. */
 bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
                     CellText *out, CellDiag *diag);
+/* Seconds that a unit should take (cuda_predict.c). */
+double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit, const CellCudaArch *arch,
+                         CellPrecision precision, int registers);
 /* How many blocks a multiprocessor holds at once. */
 int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_bytes);
 /* The text behind `#include "cell_prelude.h"`. */

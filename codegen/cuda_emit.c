@@ -35,17 +35,34 @@ int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_b
   return by_threads < blocks ? by_threads : blocks;
 }
 
-static void emit_resources(const CellCudaCode *code, const CellCudaArch *arch,
-                           const CellCubin *cubins, CellText *out) {
-  cell_text_printf(out, "%-16s %8s %9s %6s %6s %9s %9s %10s  %s\n", "kernel", "blocks", "registers",
-                   "stack", "spills", "shared", "occupancy", "code", arch->name);
+static void emit_resources(const CellPlan *plan, const CellCudaCode *code,
+                           const CellEngineOptions *options, const CellCubin *cubins,
+                           CellText *out) {
+  const CellCudaArch *arch = options->gpu;
+  cell_text_printf(out, "%-16s %8s %9s %6s %6s %9s %9s %10s %11s\n", "kernel", "blocks",
+                   "registers", "stack", "spills", "shared", "occupancy", "code", "predicted");
   for (int u = 0; u < code->unit_count; u++) {
     const CellCudaUnit *unit = &code->units[u];
     int resident = cell_cuda_resident(arch, cubins[u].registers, unit->shared_bytes);
-    cell_text_printf(out, "%-16s %8lld %9d %6d %6d %9lld %8.0f%% %10zu\n", unit->symbol,
+    double seconds =
+        cell_cuda_predict(plan, unit, arch, (CellPrecision)options->precision, cubins[u].registers);
+    cell_text_printf(out, "%-16s %8lld %9d %6d %6d %9lld %8.0f%% %10zu %8.1f us\n", unit->symbol,
                      (long long)unit->grid, cubins[u].registers, cubins[u].stack, cubins[u].spills,
                      (long long)unit->shared_bytes,
-                     100.0 * resident * CELL_CUDA_THREADS / arch->threads, cubins[u].size);
+                     100.0 * resident * CELL_CUDA_THREADS / arch->threads, cubins[u].size,
+                     1e6 * seconds);
+  }
+  cell_text_printf(out, "\n%-16s %8s %11s\n", "program", "nodes", "predicted");
+  for (int p = 0; p < code->program_count; p++) {
+    const CellCudaProgram *program = &code->programs[p];
+    double sum = 0;
+    for (int l = 0; l < program->launch_count; l++) {
+      int u = program->launches[l].unit;
+      sum += cell_cuda_predict(plan, &code->units[u], arch, (CellPrecision)options->precision,
+                               cubins[u].registers);
+    }
+    cell_text_printf(out, "%-16s %8d %8.1f us  %s, %s\n", program->name, program->launch_count,
+                     1e6 * sum, arch->name, arch->device);
   }
 }
 
@@ -64,7 +81,7 @@ bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOpt
                               sizeof message);
     free(folder);
     if (!good) cell_error(diag, CELL_E_NVRTC, CELL_NOWHERE, "%s", message);
-    if (good && strcmp(stage, "resources") == 0) emit_resources(code, options->gpu, cubins, out);
+    if (good && strcmp(stage, "resources") == 0) emit_resources(plan, code, options, cubins, out);
     if (good && strcmp(stage, "cubin") == 0)
       for (int u = 0; u < code->unit_count; u++)
         cell_text_append(out, cubins[u].bytes, cubins[u].size);

@@ -31,17 +31,20 @@ static void check_gpu(CellCheck *list, int *count) {
   char message[512] = "";
   int devices = cell_gpu_info(0, &info, message, sizeof message);
   if (devices <= 0) {
-    CellCheck *c = add(list, count, "gpu", false,
-                       devices < 0 ? "A GPU of NVIDIA needs the package nvidia-driver."
-                                   : "Is the device visible here (nvidia-smi, CUDA_VISIBLE_DEVICES)?");
+    CellCheck *c =
+        add(list, count, "gpu", false,
+            devices < 0 ? "A GPU of NVIDIA needs the package nvidia-driver."
+                        : "Is the device visible here (nvidia-smi, CUDA_VISIBLE_DEVICES)?");
     snprintf(c->text, sizeof c->text, "%s", message);
     return;
   }
   const CellCudaArch *arch = cell_cuda_arch_of(info.major, info.minor);
-  CellCheck *c = add(list, count, "gpu", arch != NULL, "It is older than sm_80: use --backend cpu.");
-  snprintf(c->text, sizeof c->text, "%s, sm_%d%d, %d multiprocessors, %.0f GiB, driver for CUDA %d.%d",
-           info.name, info.major, info.minor, info.multiprocessors,
-           (double)info.memory / 1073741824.0, info.driver / 1000, info.driver % 1000 / 10);
+  CellCheck *c =
+      add(list, count, "gpu", arch != NULL, "It is older than sm_80: use --backend cpu.");
+  snprintf(c->text, sizeof c->text,
+           "%s, sm_%d%d, %d multiprocessors, %.0f GiB, driver for CUDA %d.%d", info.name,
+           info.major, info.minor, info.multiprocessors, (double)info.memory / 1073741824.0,
+           info.driver / 1000, info.driver % 1000 / 10);
 }
 
 static void check_nvrtc(CellCheck *list, int *count) {
@@ -62,8 +65,12 @@ static void check_cache(CellCheck *list, int *count) {
   if (above) strcpy(above, folder);
   while (above && access(above, F_OK) != 0 && strrchr(above, '/') > above) *strrchr(above, '/') = 0;
   bool good = above && access(above, W_OK) == 0;
-  CellCheck *c = add(list, count, "cache", good, "Kernels are compiled anew in every run; set XDG_CACHE_HOME.");
-  snprintf(c->text, sizeof c->text, "%s%.400s", good ? "" : folder ? "cannot write " : "no folder: HOME is not set",
+  CellCheck *c = add(list, count, "cache", good,
+                     "Kernels are compiled anew in every run; set XDG_CACHE_HOME.");
+  snprintf(c->text, sizeof c->text, "%s%.400s",
+           good     ? ""
+           : folder ? "cannot write "
+                    : "no folder: HOME is not set",
            folder ? folder : "");
   free(folder);
   free(above);

@@ -26,8 +26,8 @@ int cell_cmd_doctor(int argc, const char **argv) {
     if (strcmp(c->name, "cpu") == 0) cpu = c->good;
     if (strcmp(c->name, "gpu") == 0 || strcmp(c->name, "nvrtc") == 0) gpu = gpu && c->good;
     if (cli.json) {
-      json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s?}", "name", c->name, "good", c->good,
-                                              "text", c->text, "help", c->help));
+      json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s?}", "name", c->name, "good",
+                                              c->good, "text", c->text, "help", c->help));
       continue;
     }
     printf("%-6s %-8s %s\n", c->name, c->good ? "yes" : "no", c->text);

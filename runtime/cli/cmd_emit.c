@@ -104,7 +104,8 @@ static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *dia
 
 /* kernels as text, or what the code generator makes of them; gpu: planned for that architecture */
 static void emit_plan(const CellCli *cli, const char *stage, const char *program,
-                      const CellCudaArch *gpu, Passes *passes, CellDiag *diag) {
+                      const CellCudaArch *gpu, CellPrecision precision, Passes *passes,
+                      CellDiag *diag) {
   CellModule *m = programs(cli, diag);
   if (!m || !known_program(m, program, diag)) return;
   if (!run_passes(m, passes, false, diag)) return;
@@ -116,7 +117,8 @@ static void emit_plan(const CellCli *cli, const char *stage, const char *program
   if (strcmp(stage, "kernels") == 0)
     cell_plan_print(plan, &text);
   else
-    fine = cell_emit(plan, stage, &(CellEngineOptions){.gpu = gpu}, &text, diag);
+    fine = cell_emit(plan, stage, &(CellEngineOptions){.gpu = gpu, .precision = precision}, &text,
+                     diag);
   if (fine) fwrite(text.data, 1, text.length, stdout);
   cell_text_free(&text);
 }
@@ -139,7 +141,8 @@ static void emit_graphs(const CellCli *cli, Passes *passes, const char *program,
 }
 
 int cell_cmd_emit(int argc, const char **argv) {
-  char *stage = NULL, *program = NULL, *arch = NULL;
+  char *stage = NULL, *program = NULL, *arch = NULL, *products = NULL;
+  CellPrecision precision = CELL_FP32;
   Passes passes = {0};
   struct poptOption options[] = {
       {"stage", 0, POPT_ARG_STRING, &stage, 0,
@@ -153,6 +156,8 @@ int cell_cmd_emit(int argc, const char **argv) {
        "sm_90, "
        "sm_100 (sm_90)",
        "ARCH"},
+      {"precision", 0, POPT_ARG_STRING, &products, 0,
+       "of products on that GPU: fp32, tf32 or bf16 (fp32)", "NAME"},
       {"program", 0, POPT_ARG_STRING, &program, 0, "only this one: act, update, sync", "NAME"},
       {"disable", 0, POPT_ARG_STRING, &passes.disable, 0,
        "leave out these optional passes over graphs, or rules of algebra", "PASS,..."},
@@ -177,6 +182,8 @@ int cell_cmd_emit(int argc, const char **argv) {
                                                   : NULL;
   if (arch && !gpu) {
     code = cell_cli_usage(&cli, "there is no architecture `%s`: sm_80, sm_90, sm_100", arch);
+  } else if (products && !cell_precision_parse(products, &precision)) {
+    code = cell_cli_usage(&cli, "`--precision %s` is none of fp32, tf32, bf16", products);
   } else if (which < 0) {
     const char *near = cell_nearest(stage, stages, STAGES);
     code = cell_cli_usage(&cli, "there is no stage `%s`%s%s", stage, near ? ": did you mean " : "",
@@ -189,12 +196,13 @@ int cell_cmd_emit(int argc, const char **argv) {
     else if (which <= 2)
       emit_graphs(&cli, which == 2 ? &passes : NULL, program, diag);
     else
-      emit_plan(&cli, stages[which], program, gpu, &passes, diag);
+      emit_plan(&cli, stages[which], program, gpu, precision, &passes, diag);
     code = cell_cli_end(&cli, cell_cli_report(&cli, diag));
     cell_diag_destroy(diag);
   }
   free(stage);
   free(arch);
+  free(products);
   free(program);
   free(passes.disable);
   free(passes.stop_after);

@@ -287,7 +287,7 @@ static void *compile(const char *text) {
       command, sizeof command,
       "cd %s && %s%s%s %s -std=c++17 %s %s -w -fPIC -shared -ffp-contract=off -o k.so k.cpp 1>&2",
       folder, edit ? "sed -i -E '" : "", edit ? edit : "", edit ? "' k.cpp cell_prelude.h &&" : "",
-      FAKE_CXX, host_unchecked ? "-O3 -march=native -DCELL_HOST_UNCHECKED" : "-O1", FAKE_FLAGS);
+      FAKE_CXX, host_unchecked ? "-O3 -march=native -DCELL_HOST_UNCHECKED" : "-Og", FAKE_FLAGS);
   if (system(command) != 0) fprintf(stderr, "fake_cuda: could not compile: %s\n", command);
   snprintf(path, sizeof path, "%s/k.so", folder);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -24,18 +24,19 @@ typedef struct {
   CellNetwork *exact, *gpu;
 } Pair;
 
-static CellNetwork *open_network(const char *path, CellBackend backend, const char *text, size_t length,
-                                 CellDiag *diag) {
-  static const char *const sets[] = {"train.batch=5", "train.context=3", NULL};
-  CellNetworkOptions o = {.name = path,
-                          .text = text,
-                          .length = length,
-                          .spec = {.variant = "small", .sets = (const char **)(uintptr_t)sets, .set_count = 2},
-                          .shapes = {.obs_rank = 3, .obs_shape = {5, 5, 2}, .obs_bits = true, .actions = 3},
-                          .backend = backend,
-                          .engine = {.cache_dir = "", .gpu = cell_cuda_arch("sm_90")},
-                          .envs = 2,
-                          .learn = true};
+static CellNetwork *open_network(const char *path, CellBackend backend, const char *text,
+                                 size_t length, CellDiag *diag) {
+  static const char *const sets[] = {"train.batch=3", "train.context=2", NULL};
+  CellNetworkOptions o = {
+      .name = path,
+      .text = text,
+      .length = length,
+      .spec = {.variant = "small", .sets = (const char **)(uintptr_t)sets, .set_count = 2},
+      .shapes = {.obs_rank = 3, .obs_shape = {5, 5, 2}, .obs_bits = true, .actions = 3},
+      .backend = backend,
+      .engine = {.cache_dir = "", .gpu = cell_cuda_arch("sm_90")},
+      .envs = 2,
+      .learn = true};
   CellNetwork *n = cell_network_open(&o, diag);
   if (!n) {
     cell_diag_print(diag, stdout, false);
@@ -47,7 +48,8 @@ static CellNetwork *open_network(const char *path, CellBackend backend, const ch
 }
 
 // a tensor of both, within a bound of its largest entry
-static void same(const Pair *p, const char *program, const char *name, int64_t count, double bound) {
+static void same(const Pair *p, const char *program, const char *name, int64_t count,
+                 double bound) {
   double *a = cell_malloc((size_t)count * 2 * sizeof *a), *b = a + count, largest = 1e-6;
   bool there = cell_engine_get(p->exact->engine, program, name, a, count);
   assert_int_equal(there, cell_engine_get(p->gpu->engine, program, name, b, count));
@@ -77,7 +79,8 @@ static void compare(const Pair *p, const char *program) {
     static const char *const kinds[] = {"params/", "target/", "moment1/"};
     for (int k = 0; k < 3; k++) {
       bool there = cell_engine_param_get(p->exact->engine, NULL, kinds[k], param, a, count);
-      assert_int_equal(there, cell_engine_param_get(p->gpu->engine, NULL, kinds[k], param, b, count));
+      assert_int_equal(there,
+                       cell_engine_param_get(p->gpu->engine, NULL, kinds[k], param, b, count));
       double largest = 1e-7;
       for (int64_t j = 0; j < count && there; j++) largest = fmax(largest, fabs(a[j]));
       // Adam's steps have the size of the learning rate, whatever the gradient's
