@@ -162,8 +162,9 @@ int cell_cli_fail(CellCli *cli, int code, const char *format, ...) {
 
 /* what runs kernels or physics is not there: no fault of the program that was to run */
 static bool is_missing(const CellRecord *r) {
-  static const char *const codes[] = {CELL_E_PROVIDER, CELL_E_ISA, CELL_E_MUJOCO};
-  return which(r->code, codes, 3, -1) >= 0;
+  static const char *const codes[] = {CELL_E_PROVIDER, CELL_E_ISA, CELL_E_MUJOCO, CELL_E_NVRTC,
+                                      CELL_E_DRIVER};
+  return which(r->code, codes, 5, -1) >= 0;
 }
 
 int cell_cli_report(const CellCli *cli, const CellDiag *diag) {

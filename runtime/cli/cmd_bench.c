@@ -97,7 +97,7 @@ static int measure(CellCli *cli, const Kind *kind, CellBenchOptions *o, int64_t 
 }
 
 int cell_cmd_bench(int argc, const char **argv) {
-  const char *threads = NULL, *backend = NULL, *envs = NULL, *repeat = NULL, *steps = NULL,
+  const char *threads = NULL, *backend = NULL, *precision = NULL, *envs = NULL, *repeat = NULL, *steps = NULL,
              *warmup_steps = NULL;
   CellBenchOptions o = {.seconds = 3,
                         .warmup = 0.5,
@@ -107,7 +107,7 @@ int cell_cmd_bench(int argc, const char **argv) {
                         .warmup_steps = 50000};
   struct poptOption table[] = {
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads, of sgemm too (2)", "N"},
-      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      CELL_CLI_BACKEND_ROWS(backend, precision),
       {"seconds", 0, POPT_ARG_DOUBLE, &o.seconds, 0, "how long to measure (3)", "T"},
       {"warm-up", 0, POPT_ARG_DOUBLE, &o.warmup, 0, "how long to run before that (0.5)", "T"},
       {"density", 0, POPT_ARG_DOUBLE, &o.density, 0,
@@ -135,9 +135,10 @@ int cell_cmd_bench(int argc, const char **argv) {
   int code = cell_cli_begin(&cli, &command, argc, argv);
   if (code >= 0) return code;
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
+  precision = cell_cli_string(&cli, precision);
   envs = cell_cli_string(&cli, envs), repeat = cell_cli_string(&cli, repeat);
   steps = cell_cli_string(&cli, steps), warmup_steps = cell_cli_string(&cli, warmup_steps);
-  code = cell_cli_backend(&cli, backend, threads ? threads : "2", &o.network);
+  code = cell_cli_backend(&cli, backend, threads ? threads : "2", precision, &o.network);
   if (code >= 0) return code;
   o.threads = o.network.engine.threads;
   const Kind *kind = find_kind(cli.words[0]);

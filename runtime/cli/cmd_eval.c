@@ -70,7 +70,7 @@ static bool evaluate_all(const CellCli *cli, const Options *o, const CellPolicy 
 }
 
 int cell_cmd_eval(int argc, const char **argv) {
-  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL,
+  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL, *precision = NULL,
              *suite = NULL;
   Options o = {.episodes = 100, .max_steps = 100000};
   struct poptOption table[] = {
@@ -82,7 +82,7 @@ int cell_cmd_eval(int argc, const char **argv) {
        "cut an episode after so many steps (100000; 0: never)", "N"},
       {"seed", 0, POPT_ARG_STRING, &seed, 0, "of the episodes (0)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads (all cores)", "N"},
-      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      CELL_CLI_BACKEND_ROWS(backend, precision),
       {"suite-dir", 0, POPT_ARG_STRING, &suite, 0,
        "dmc: take models from the suite's original files (CELLC_SUITE_DIR)", "FOLDER"},
       POPT_TABLEEND};
@@ -100,7 +100,8 @@ int cell_cmd_eval(int argc, const char **argv) {
   if (code >= 0) return code;
   seed = cell_cli_string(&cli, seed), episodes = cell_cli_string(&cli, episodes);
   max_steps = cell_cli_string(&cli, max_steps), threads = cell_cli_string(&cli, threads);
-  backend = cell_cli_string(&cli, backend), suite = cell_cli_string(&cli, suite);
+  backend = cell_cli_string(&cli, backend), precision = cell_cli_string(&cli, precision);
+  suite = cell_cli_string(&cli, suite);
   if (suite) cell_dmc_suite_folder(suite);
   if (seed && !cell_cli_count(seed, &o.seed)) {
     return cell_cli_usage(&cli, "`--seed %s` is no whole number from 0 to 2^53", seed);
@@ -116,7 +117,7 @@ int cell_cmd_eval(int argc, const char **argv) {
     return cell_cli_usage(&cli, "`--epsilon %g` is not between 0 and 1", o.epsilon);
   }
   CellNetworkOptions network = {0};
-  code = cell_cli_backend(&cli, backend, threads, &network);
+  code = cell_cli_backend(&cli, backend, threads, precision, &network);
   if (code >= 0) return code;
   o.threads = network.engine.threads;
   CellPolicyOptions options = {.envs =

@@ -233,7 +233,7 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
   if (!folder) goto done;
 
   double update_seconds = 0, expected = -1;
-  if (o->network.backend == CELL_BACKEND_CPU) {
+  if (o->network.backend == CELL_BACKEND_CPU || o->network.backend == CELL_BACKEND_CUDA) {
     expected = expected_seconds(network, o, &update_seconds);
   }
   announce(o, network, expected, update_seconds);
@@ -281,7 +281,7 @@ done:
 }
 
 int cell_cmd_train(int argc, const char **argv) {
-  const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *runs = NULL,
+  const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *precision = NULL, *runs = NULL,
              *envs = NULL, *suite = NULL;
   Options o = {0};
   struct poptOption table[] = {
@@ -291,7 +291,7 @@ int cell_cmd_train(int argc, const char **argv) {
       {"envs", 0, POPT_ARG_STRING, &envs, 0, "environments stepped at once (1)", "N"},
       {"threads", 0, POPT_ARG_STRING, &threads, 0,
        "threads of updates and environments (all cores)", "N"},
-      {"backend", 0, POPT_ARG_STRING, &backend, 0, "cpu, interp or interp-kernels (cpu)", "NAME"},
+      CELL_CLI_BACKEND_ROWS(backend, precision),
       {"suite-dir", 0, POPT_ARG_STRING, &suite, 0,
        "dmc: take models from the suite's original files (CELLC_SUITE_DIR)", "FOLDER"},
       {"drop-state", 0, POPT_ARG_NONE, &o.drop_state, 0,
@@ -316,6 +316,7 @@ int cell_cmd_train(int argc, const char **argv) {
   if (code >= 0) return code;
   seed = cell_cli_string(&cli, seed), steps = cell_cli_string(&cli, steps);
   threads = cell_cli_string(&cli, threads), backend = cell_cli_string(&cli, backend);
+  precision = cell_cli_string(&cli, precision);
   runs = cell_cli_string(&cli, runs), envs = cell_cli_string(&cli, envs);
   suite = cell_cli_string(&cli, suite);
   if (suite) cell_dmc_suite_folder(suite);
@@ -335,7 +336,7 @@ int cell_cmd_train(int argc, const char **argv) {
     return cell_cli_usage(&cli, "an environment is missing: --env minatar/breakout; `cellc env ls` "
                                 "lists them");
   }
-  code = cell_cli_backend(&cli, backend, threads, &o.network);
+  code = cell_cli_backend(&cli, backend, threads, precision, &o.network);
   if (code >= 0) return code;
   if (steps) {
     const char **sets = CELL_NEW_ARRAY(cli.arena, const char *, cli.set_count + 2);
