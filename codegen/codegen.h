@@ -32,7 +32,6 @@ typedef struct {
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
   int precision;                  /* CUDA: a CellPrecision */
-  bool times;                     /* CUDA: take the time of every launch, which a graph does not */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */
@@ -72,7 +71,7 @@ typedef struct CellCudaArch {
 
 /* NULL: unknown. */
 const CellCudaArch *cell_cuda_arch(const char *name);
-/* The newest that code for a device of this compute capability may be planned for; NULL: it is too old. */
+/* The newest whose code runs on a device of this compute capability; NULL: there is none. */
 const CellCudaArch *cell_cuda_arch_of(int major, int minor);
 /* What the kernels pass is told of it. */
 CellTarget cell_cuda_target(const CellCudaArch *arch);

@@ -25,8 +25,6 @@ struct CellGpu {
   CUmodule *modules; /* by unit */
   CUfunction *functions;
   CUgraphExec *graphs; /* by program */
-  CUevent *events;     /* for times: one more than launches */
-  int event_count;
   bool *host_newer, *device_newer, *shared; /* by slot: see above */
 };
 
@@ -161,8 +159,6 @@ void cell_gpu_close(CellEngine *e) {
   CellGpu *g = e->gpu;
   if (!g || !g->d) return;
   if (g->retained) g->d->set_current(g->context);
-  for (int i = 0; i < g->event_count; i++)
-    if (g->events[i]) g->d->event_destroy(g->events[i]);
   for (int p = 0; p < g->code->program_count; p++)
     if (g->graphs[p]) g->d->exec_destroy(g->graphs[p]);
   for (int u = 0; u < g->code->unit_count; u++)
@@ -247,46 +243,13 @@ static bool fetch(CellEngine *e, CellGpu *g, int i, CellDiag *diag) {
                "give a state", diag);
 }
 
-/* With events around every launch, outside of a graph: for times. */
-static bool run_timed(CellEngine *e, CellGpu *g, int program, CellDiag *diag) {
-  const CellCudaProgram *p = &g->code->programs[program];
-  if (!g->events) {
-    int most = 0;
-    for (int i = 0; i < g->code->program_count; i++)
-      if (g->code->programs[i].launch_count > most) most = g->code->programs[i].launch_count;
-    g->events = CELL_NEW_ARRAY(g->memory, CUevent, (size_t)most + 2);
-    for (int i = 0; i <= most; i++) {
-      if (!check(g, g->d->event(&g->events[i], 0), "make an event", diag)) return false;
-      g->event_count++;
-    }
-  }
-  bool good = copies(e, g, program, true, diag);
-  good = good && check(g, g->d->record(g->events[0], g->stream), "take the time", diag);
-  for (int l = 0; l < p->launch_count && good; l++)
-    good = launch(e, g, &p->launches[l], diag) &&
-           check(g, g->d->record(g->events[l + 1], g->stream), "take the time", diag);
-  good = good && copies(e, g, program, false, diag) &&
-         check(g, g->d->synchronize(g->stream), "run a program", diag);
-  for (int l = 0; l < p->launch_count && good; l++) {
-    float milliseconds = 0;
-    good = check(g, g->d->elapsed(&milliseconds, g->events[l], g->events[l + 1]), "take the time",
-                 diag);
-    e->seconds[l] = 1e-3 * (double)milliseconds;
-  }
-  return good;
-}
-
 bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag) {
   CellGpu *g = e->gpu;
   if (!check(g, g->d->set_current(g->context), "be used", diag)) return false;
-  if (!e->options.times && !g->graphs[program] && !capture(e, g, program, diag)) return false;
-  if (!send_states(e, g, program, diag)) return false;
-  if (e->options.times) {
-    if (!run_timed(e, g, program, diag)) return false;
-  } else if (!check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program",
-                    diag)) {
+  if (!g->graphs[program] && !capture(e, g, program, diag)) return false;
+  if (!send_states(e, g, program, diag) ||
+      !check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program", diag))
     return false;
-  }
   for (int i = 0; i < e->slot_count; i++) {
     if (e->slots[i].kind != CELL_BUFFER_STATE || !touches(e, program, i, true)) continue;
     g->device_newer[i] = true;
@@ -303,7 +266,8 @@ void cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write) {
   if (slot->kind != CELL_BUFFER_STATE) return;
   if (g->device_newer[i]) {
     CellDiag *diag = cell_diag_create();
-    if (fetch(e, g, i, diag)) check(g, g->d->synchronize(g->stream), "give a state", diag);
+    if (check(g, g->d->set_current(g->context), "be used", diag) && fetch(e, g, i, diag))
+      check(g, g->d->synchronize(g->stream), "give a state", diag);
     cell_diag_destroy(diag); // a lost device is reported by the next run
   }
   if (write) g->host_newer[i] = true;

@@ -30,9 +30,6 @@ const CellDriver *cell_driver_open(char *message, size_t size) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     void *symbol = dlsym(opened, rows[i].name);
-    // before CUDA 12.8 there is one form of this
-    if (!symbol && strcmp(rows[i].name, "cuEventElapsedTime_v2") == 0)
-      symbol = dlsym(opened, "cuEventElapsedTime");
     if (!symbol) {
       snprintf(message, size, "the driver of the GPU has no `%s`: it is too old", rows[i].name);
       dlclose(opened);
@@ -57,11 +54,15 @@ int cell_gpu_info(int number, CellGpuInfo *info, char *message, size_t size) {
              text ? text : "unknown error");
     return -1;
   }
-  CUdevice device;
-  if (number >= count || d->device(&device, number) != 0) {
+  if (number >= count) {
     snprintf(message, size, count == 0 ? "the driver sees no GPU" : "there is no GPU number %d",
              number);
-    return count;
+    return 0;
+  }
+  CUdevice device;
+  if (d->device(&device, number) != 0) {
+    snprintf(message, size, "the driver does not open GPU number %d", number);
+    return 0;
   }
   memset(info, 0, sizeof *info);
   d->version(&info->driver);

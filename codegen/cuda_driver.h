@@ -14,7 +14,6 @@ typedef struct CUctx_st *CUcontext;
 typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
-typedef struct CUevent_st *CUevent;
 typedef struct CUgraph_st *CUgraph;
 typedef struct CUgraphExec_st *CUgraphExec;
 
@@ -71,10 +70,6 @@ enum {
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,     \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream, void **arguments, \
      void **extra))                                                                                \
-  F(event, cuEventCreate, (CUevent * event, unsigned flags))                                       \
-  F(event_destroy, cuEventDestroy_v2, (CUevent event))                                             \
-  F(record, cuEventRecord, (CUevent event, CUstream stream))                                       \
-  F(elapsed, cuEventElapsedTime_v2, (float *milliseconds, CUevent from, CUevent to))               \
   F(error_text, cuGetErrorString, (CUresult result, const char **text))
 
 typedef struct {
@@ -92,7 +87,8 @@ typedef struct {
   int major, minor, multiprocessors, shared_bytes, driver; /* driver: 13000 is 13.0 */
   size_t memory;
 } CellGpuInfo;
-/* The number of devices, or -1 and a message; fills `info` of device `number` if there is one. */
+/* The number of devices, and `info` of device `number`; 0 if that is not there, -1 if there is no driver, with a
+ * message. */
 int cell_gpu_info(int number, CellGpuInfo *info, char *message, size_t size);
 
 #endif

@@ -66,7 +66,8 @@ const CellCudaArch *cell_cuda_arch_of(int major, int minor) {
   const CellCudaArch *best = NULL;
   for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
     if (archs[i].number <= 10 * major + minor) best = &archs[i];
-  return best;
+  // code runs on later devices with the same first number only
+  return best && best->number / 10 == major ? best : NULL;
 }
 
 const CellCudaArch *cell_cuda_here(char *message, size_t size) {
@@ -76,8 +77,9 @@ const CellCudaArch *cell_cuda_here(char *message, size_t size) {
   if (cell_gpu_info(0, &info, message, size) <= 0) return NULL;
   const CellCudaArch *arch = cell_cuda_arch_of(info.major, info.minor);
   if (!arch) {
-    snprintf(message, size, "the GPU here, %s, is of sm_%d%d; the oldest that is supported is %s",
-             info.name, info.major, info.minor, archs[0].name);
+    snprintf(message, size, "the GPU here, %s, is of sm_%d%d: there are kernels for sm_80, sm_90 and sm_100, and what "
+             "runs their code",
+             info.name, info.major, info.minor);
     return NULL;
   }
   return cell_nvrtc_find(path, sizeof path, &major, &minor, message, size) ? arch : NULL;

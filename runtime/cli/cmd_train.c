@@ -321,7 +321,6 @@ int cell_cmd_train(int argc, const char **argv) {
   suite = cell_cli_string(&cli, suite);
   if (suite) cell_dmc_suite_folder(suite);
   o.runs = runs && *runs ? runs : "runs";
-  o.backend_name = backend ? backend : "cpu";
   if (seed && !cell_cli_count(seed, &o.seed)) {
     return cell_cli_usage(&cli, "`--seed %s` is no whole number from 0 to 2^53", seed);
   }
@@ -338,6 +337,9 @@ int cell_cmd_train(int argc, const char **argv) {
   }
   code = cell_cli_backend(&cli, backend, threads, precision, &o.network);
   if (code >= 0) return code;
+  // what "auto" came to
+  bool named = backend && strcmp(backend, "auto") != 0;
+  o.backend_name = o.network.backend == CELL_BACKEND_CUDA ? "cuda" : named ? backend : "cpu";
   if (steps) {
     const char **sets = CELL_NEW_ARRAY(cli.arena, const char *, cli.set_count + 2);
     for (int i = 0; i < cli.set_count; i++) sets[i] = cli.sets[i];

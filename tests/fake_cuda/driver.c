@@ -33,7 +33,7 @@ struct CUfunc_st {
   CUmodule module;
   CUfunction next;
 };
-typedef enum { COPY, FILL, LAUNCH, RECORD } OpKind;
+typedef enum { COPY, FILL, LAUNCH } OpKind;
 typedef struct {
   OpKind kind;
   void *to;
@@ -58,16 +58,12 @@ struct CUgraph_st {
 struct CUgraphExec_st {
   Ops ops;
 };
-struct CUevent_st {
-  double when;
-};
 struct CUctx_st {
   int references;
 };
 
 static struct CUctx_st the_context;
 static int current; /* whether it is */
-static double clock_now;
 static CUmodule modules;
 static bool find(CUfunction f);
 enum { MOST_ARGUMENTS = 4096 };
@@ -114,11 +110,9 @@ static void clear(Ops *ops) {
 }
 
 static CUresult perform(const Op *op) {
-  clock_now += 1e-3;
   switch (op->kind) {
   case COPY: memcpy(op->to, op->from, op->bytes); return 0;
   case FILL: memset(op->to, op->value, op->bytes); return 0;
-  case RECORD: ((CUevent)op->to)->when = clock_now; return 0;
   case LAUNCH: break;
   }
   if (wrong("lost")) return CUDA_ERROR_LAUNCH_FAILED;
@@ -375,7 +369,7 @@ EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, C
               (Op){.kind = COPY, .to = to, .from = (const void *)(uintptr_t)from, .bytes = bytes});
 }
 
-// ---- streams, graphs, events ----
+// ---- streams, graphs ----
 
 EXPORT CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
   (void)flags;
@@ -447,23 +441,6 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned gr
            .shared = shared_bytes};
   return give(stream, copy_op(&op));
 }
-EXPORT CUresult cuEventCreate(CUevent *event, unsigned flags) {
-  (void)flags;
-  *event = calloc(1, sizeof **event);
-  return *event ? 0 : CUDA_ERROR_OUT_OF_MEMORY;
-}
-EXPORT CUresult cuEventDestroy_v2(CUevent event) {
-  free(event);
-  return 0;
-}
-EXPORT CUresult cuEventRecord(CUevent event, CUstream stream) {
-  return give(stream, (Op){.kind = RECORD, .to = event});
-}
-EXPORT CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent from, CUevent to) {
-  *milliseconds = (float)(1e3 * (to->when - from->when));
-  return 0;
-}
-
 // what the last fault was, for tests
 EXPORT const char *fake_cuda_message(void) {
   return host_message();
