@@ -24,7 +24,7 @@ struct CellGpu {
   CellCudaCode *code;
   CUmodule *modules; /* by unit */
   CUfunction *functions;
-  CUgraphExec *graphs; /* by program */
+  CUgraphExec *graphs;                      /* by program */
   bool *host_newer, *device_newer, *shared; /* by slot: see above */
 };
 

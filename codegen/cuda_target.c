@@ -77,9 +77,11 @@ const CellCudaArch *cell_cuda_here(char *message, size_t size) {
   if (cell_gpu_info(0, &info, message, size) <= 0) return NULL;
   const CellCudaArch *arch = cell_cuda_arch_of(info.major, info.minor);
   if (!arch) {
-    snprintf(message, size, "the GPU here, %s, is of sm_%d%d: there are kernels for sm_80, sm_90 and sm_100, and what "
-             "runs their code",
-             info.name, info.major, info.minor);
+    snprintf(
+        message, size,
+        "the GPU here, %s, is of sm_%d%d: there are kernels for sm_80, sm_90 and sm_100, and what "
+        "runs their code",
+        info.name, info.major, info.minor);
     return NULL;
   }
   return cell_nvrtc_find(path, sizeof path, &major, &minor, message, size) ? arch : NULL;

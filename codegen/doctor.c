@@ -39,8 +39,8 @@ static void check_gpu(CellCheck *list, int *count) {
     return;
   }
   const CellCudaArch *arch = cell_cuda_arch_of(info.major, info.minor);
-  CellCheck *c =
-      add(list, count, "gpu", arch != NULL, "There are kernels for sm_80, sm_90 and sm_100: use --backend cpu.");
+  CellCheck *c = add(list, count, "gpu", arch != NULL,
+                     "There are kernels for sm_80, sm_90 and sm_100: use --backend cpu.");
   snprintf(c->text, sizeof c->text,
            "%s, sm_%d%d, %d multiprocessors, %.0f GiB, driver for CUDA %d.%d", info.name,
            info.major, info.minor, info.multiprocessors, (double)info.memory / 1073741824.0,

@@ -97,8 +97,8 @@ static int measure(CellCli *cli, const Kind *kind, CellBenchOptions *o, int64_t 
 }
 
 int cell_cmd_bench(int argc, const char **argv) {
-  const char *threads = NULL, *backend = NULL, *precision = NULL, *envs = NULL, *repeat = NULL, *steps = NULL,
-             *warmup_steps = NULL;
+  const char *threads = NULL, *backend = NULL, *precision = NULL, *envs = NULL, *repeat = NULL,
+             *steps = NULL, *warmup_steps = NULL;
   CellBenchOptions o = {.seconds = 3,
                         .warmup = 0.5,
                         .density = 0.1,

@@ -70,8 +70,8 @@ static bool evaluate_all(const CellCli *cli, const Options *o, const CellPolicy 
 }
 
 int cell_cmd_eval(int argc, const char **argv) {
-  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL, *precision = NULL,
-             *suite = NULL;
+  const char *seed = NULL, *episodes = NULL, *max_steps = NULL, *threads = NULL, *backend = NULL,
+             *precision = NULL, *suite = NULL;
   Options o = {.episodes = 100, .max_steps = 100000};
   struct poptOption table[] = {
       {"episodes", 0, POPT_ARG_STRING, &episodes, 0, "how many (100)", "N"},

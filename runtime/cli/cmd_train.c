@@ -281,8 +281,8 @@ done:
 }
 
 int cell_cmd_train(int argc, const char **argv) {
-  const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *precision = NULL, *runs = NULL,
-             *envs = NULL, *suite = NULL;
+  const char *seed = NULL, *steps = NULL, *threads = NULL, *backend = NULL, *precision = NULL,
+             *runs = NULL, *envs = NULL, *suite = NULL;
   Options o = {0};
   struct poptOption table[] = {
       {"seed", 0, POPT_ARG_STRING, &seed, 0, "of all that is random in the run (0)", "N"},

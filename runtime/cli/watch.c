@@ -129,8 +129,8 @@ int cell_watch_open(CellCli *cli, const CellWatchWords *words, int64_t max_steps
     }
   }
   CellNetworkOptions network = {0};
-  int code = cell_cli_backend(cli, words->backend, words->threads ? words->threads : "1",
-                              NULL, &network);
+  int code =
+      cell_cli_backend(cli, words->backend, words->threads ? words->threads : "1", NULL, &network);
   if (code >= 0) return code;
 
   CellPolicyOptions policy = {
