@@ -128,7 +128,7 @@ static CUresult perform(const Op *op) {
 
 static CUresult give(CUstream stream, Op op) {
   if (!current || !stream) return INVALID;
-  push(stream->capturing ? &stream->capturing->ops : &stream->waiting, op);
+  push(stream->capturing ? &stream->capturing->ops : &stream->waiting, copy_op(&op));
   return 0;
 }
 
@@ -412,7 +412,7 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph,
 EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   note("graph", "");
   for (int i = 0; i < exec->ops.count; i++) {
-    CUresult result = give(stream, copy_op(&exec->ops.list[i]));
+    CUresult result = give(stream, exec->ops.list[i]);
     if (result != 0) return result;
   }
   return 0;
@@ -439,7 +439,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned gr
            .grid = grid_x,
            .threads = block_x,
            .shared = shared_bytes};
-  return give(stream, copy_op(&op));
+  return give(stream, op);
 }
 // what the last fault was, for tests
 EXPORT const char *fake_cuda_message(void) {
