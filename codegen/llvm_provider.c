@@ -314,7 +314,9 @@ static void write_perf_map(CellJit *jit, const Jobs *jobs, int kernel_count) {
   enum { LONGEST = 1 << 20 };
   char path[64], message[128];
   snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
-  FILE *file = fopen(path, "w");
+  static bool begun; // a process may compile more than once
+  FILE *file = fopen(path, begun ? "a" : "w");
+  begun = true;
   if (!file) return;
   uintptr_t *begin = cell_malloc(((size_t)jobs->source_count + 1) * sizeof *begin);
   for (int i = 0; i < jobs->source_count; i++) {

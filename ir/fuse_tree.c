@@ -105,7 +105,8 @@ static int unit_score(const FuseOp *op, int loop) {
   }
   int d = op->out->rank - 1;
   while (d > 0 && op->out_dim[d] < 0) d--;
-  if (d >= 0 && op->out_dim[d] == loop) score += 2;
+  // a sum reads more than it writes
+  if (d >= 0 && op->out_dim[d] == loop) score += op->kind == FUSE_REDUCE ? 1 : 2;
   return score;
 }
 
