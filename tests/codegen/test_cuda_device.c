@@ -193,7 +193,8 @@ static void one_graph(void **state) {
 
 // ---- faults on purpose ----
 
-static void fault_is_found(const char *edit, const char *says) {
+// `otherwise`: what is as good, where the host's compiler decides which fault shows first; NULL: nothing
+static void fault_is_found(const char *edit, const char *says, const char *otherwise) {
   void *fake = dlopen(getenv("CELLC_CUDA_DRIVER"), RTLD_NOW);
   assert_non_null(fake);
   const char *(*message)(void);
@@ -205,29 +206,30 @@ static void fault_is_found(const char *edit, const char *says) {
   bool good = cell_engine_run(s.engine, "step", s.diag);
   unsetenv("CELLC_FAKE_CUDA_EDIT");
   if (good) fail_msg("nobody noticed: %s", edit);
-  if (!strstr(message(), says)) fail_msg("%s: says \"%s\"", edit, message());
+  bool found = strstr(message(), says) || (otherwise && strstr(message(), otherwise));
+  if (!found) fail_msg("%s: says \"%s\"", edit, message());
   close_step(&s);
 }
 
 static void faults(void **state) {
   (void)state;
   // a barrier left out: between sweeps, and between a product's slices
-  fault_is_found("s/^( *)cell_barrier\\(\\);$/\\1/", "between barriers");
-  fault_is_found("s/cell_barrier\\(\\); .. the slice is there.*/;/", "memory");
+  fault_is_found("s/^( *)cell_barrier\\(\\);$/\\1/", "between barriers", NULL);
+  fault_is_found("s/cell_barrier\\(\\); .. the slice is there.*/;/", "memory", NULL);
   // a wait left out
-  fault_is_found("s/cell_copy_wait<CELL_STAGES - 2>\\(\\);/;/", "a copy is under way");
+  fault_is_found("s/cell_copy_wait<CELL_STAGES - 2>\\(\\);/;/", "a copy is under way", NULL);
   // an index off by one: a store, a load, a copy
-  fault_is_found("s/Index at = base \\+ m/Index at = 1 + base + m/", "entries");
-  fault_is_found("s/base \\+ row \\* rs \\+ \\(k0 \\+ kk\\)/1 + base + row * rs + (k0 + kk)/",
-                 "16");
-  fault_is_found("s/ = s([0-9]+)\\[v([0-9]+)\\]/ = s\\1[v\\2 + 1]/", "word");
+  fault_is_found("s/Index at = base \\+ m/Index at = 1 + base + m/", "entries", NULL);
+  fault_is_found("s/base \\+ row \\* rs \\+ \\(k0 \\+ kk\\)/1 + base + row * rs + (k0 + kk)/", "16",
+                 NULL);
+  fault_is_found("s/ = s([0-9]+)\\[v([0-9]+)\\]/ = s\\1[v\\2 + 1]/", "word", "entries");
   // a race: every thread stores what one should
-  fault_is_found("s/if \\(cell_(thread|lane)\\(\\) == 0\\) //", "touch one word");
+  fault_is_found("s/if \\(cell_(thread|lane)\\(\\) == 0\\) //", "touch one word", NULL);
   // a thread that does not come, or leaves too early
   fault_is_found("s/^( +)cell_barrier\\(\\);$/if (cell_thread() == 77) return; cell_barrier();/",
-                 "waits");
+                 "waits", NULL);
   fault_is_found("s/^ +cell_copy_commit\\(\\);/if (cell_thread() == 77) return;/",
-                 "leaves with copies");
+                 "leaves with copies", NULL);
 }
 
 // ---- what is missing ----
