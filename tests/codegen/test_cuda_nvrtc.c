@@ -71,7 +71,8 @@ static int kernels_without_spills(const char *text) {
     long long blocks;
     int registers, stack, spills;
     if (strncmp(line, "step_", 5) != 0) continue;
-    assert_int_equal(sscanf(line, "%63s %lld %d %d %d", name, &blocks, &registers, &stack, &spills), 5);
+    assert_int_equal(sscanf(line, "%63s %lld %d %d %d", name, &blocks, &registers, &stack, &spills),
+                     5);
     assert_in_range(registers, 8, 255);
     assert_int_equal(stack, 0);
     assert_int_equal(spills, 0);

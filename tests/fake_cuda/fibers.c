@@ -18,7 +18,6 @@
 void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void *fake_stack, const void **bottom, size_t *size);
 void __asan_unpoison_memory_region(void const volatile *address, size_t size);
-void __asan_unpoison_memory_region(const volatile void *begin, size_t size);
 #endif
 
 #if defined(__x86_64__)
@@ -92,10 +91,6 @@ static void begin(void) {
 void fiber_restart(Fiber *f) {
 #ifdef FIBER_ASAN
   // frames that were cut off left marks on the stack
-  __asan_unpoison_memory_region(f->stack, f->bytes);
-#endif
-#ifdef FIBER_ASAN
-  // a fiber that was left in the middle of a call leaves marks on its stack, mapped anew or not
   __asan_unpoison_memory_region(f->stack, f->bytes);
 #endif
 #if defined(__x86_64__)
