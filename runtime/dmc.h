@@ -18,7 +18,7 @@
 enum { CELL_DMC_TASKS = 14, CELL_DMC_MAX_OBSERVATION = 80, CELL_DMC_STEPS = 1000 };
 
 /* MuJoCo's library cannot be used. */
-#define CELL_E_MUJOCO "E1003"
+#define CELL_E_MUJOCO "E1007"
 
 /* In alphabetical order. */
 extern const CellEnvKind cell_dmc_kinds[CELL_DMC_TASKS];
