@@ -3,6 +3,8 @@
 
 #include "runtime/mt19937.h"
 
+#include <math.h>
+
 static void seeds(void **unused) {
   (void)unused;
   static const struct {
@@ -33,6 +35,23 @@ static void seeds(void **unused) {
     for (int i = 0; i < 3; i++) {
       assert_true(cell_mt19937_double(&random) == vectors[v].doubles[i]);
     }
+  }
+}
+
+// a draw compared as integers is the draw compared as doubles, at and beside every limit too
+static void below(void **unused) {
+  (void)unused;
+  CellMt19937 a, b;
+  cell_mt19937_seed(&a, 11);
+  cell_mt19937_seed(&b, 11);
+  static const double limits[] = {0, 0x1p-53, 0.1, 1.0 / 3, 0.5, 0.9, 1 - 0x1p-53, 1};
+  for (int i = 0; i < 8000; i++) {
+    double limit = limits[i % 8], drawn = cell_mt19937_double(&a);
+    if (i % 16 >= 8) limit = drawn;
+    if (i % 32 >= 24) limit = nextafter(drawn, 2);
+    assert_int_equal(cell_mt19937_below(&b, CELL_MT19937_LIMIT(limit)), drawn < limit);
+    // pairs of words then begin at odd places
+    if (i % 1000 == 0) assert_int_equal(cell_mt19937_word(&a), cell_mt19937_word(&b));
   }
 }
 
@@ -72,6 +91,7 @@ static void millionth(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(seeds),
+      cmocka_unit_test(below),
       cmocka_unit_test(mixed),
       cmocka_unit_test(millionth),
   };
