@@ -20,7 +20,8 @@ static const CellMinatarGame *game_of(const CellEnvKind *kind) {
 static void init(const CellEnvKind *kind, void *block, const double *values) {
   CellMinatar *state = block;
   memset(state, 0, sizeof *state);
-  state->sticky = values ? values[CELL_MINATAR_STICKY] : settings[CELL_MINATAR_STICKY].initial;
+  double sticky = values ? values[CELL_MINATAR_STICKY] : settings[CELL_MINATAR_STICKY].initial;
+  state->sticky = CELL_MT19937_LIMIT(sticky);
   state->ramping = values ? values[CELL_MINATAR_RAMPING] != 0 : true;
   cell_mt19937_seed(&state->random, 0);
   game_of(kind)->reset(state);
@@ -40,25 +41,17 @@ static void reset(const CellEnvKind *kind, void *block) {
 }
 
 CellEnvStep cell_minatar_step(const CellEnvKind *kind, void *state, int action) {
-  CellMinatar *s = state;
   CELL_ASSERT(action >= 0 && action < CELL_MINATAR_ACTIONS);
-
-  // the draw is made in every step, also after the end and when nothing sticks
-  if (cell_mt19937_double(&s->random) < s->sticky) action = s->previous;
-  s->previous = (int16_t)action;
-
-  int reward = s->over ? 0 : game_of(kind)->step(s, action);
-  return (CellEnvStep){.reward = reward, .terminated = s->over};
+  return game_of(kind)->step(state, action);
 }
 
 static CellEnvStep step_minimal(const CellEnvKind *kind, void *block, CellEnvAction action) {
   CELL_ASSERT(action.index >= 0 && action.index < kind->actions.count);
-  return cell_minatar_step(kind, block, game_of(kind)->minimal[action.index]);
+  return game_of(kind)->step(block, game_of(kind)->minimal[action.index]);
 }
 
 static void observe(const CellEnvKind *kind, const void *block, void *observation) {
-  memset(observation, 0, (size_t)cell_env_words(kind) * sizeof(uint32_t));
-  game_of(kind)->draw(block, observation);
+  game_of(kind)->observe(block, observation);
 }
 
 // the spelling of the gauges is the reference's
@@ -104,7 +97,7 @@ const CellEnvKind cell_minatar_kinds[CELL_MINATAR_GAMES] = {
 };
 
 bool cell_minatar_is(const CellEnvKind *kind) {
-  return kind->step == step_minimal;
+  return kind->init == init;
 }
 
 const char *cell_minatar_game_name(const CellEnvKind *kind) {
@@ -158,6 +151,20 @@ void cell_io_grid(CellStateIo *io, uint16_t rows[CELL_GRID]) {
       return;
     }
     rows[i / CELL_GRID] |= (uint16_t)((*io->text++ - '0') << (i % CELL_GRID));
+  }
+}
+
+void cell_io_drawn(CellStateIo *io, uint32_t *words, int channels, int channel) {
+  uint16_t rows[CELL_GRID] = {0};
+  for (int i = 0; i < CELL_GRID * CELL_GRID; i++) {
+    int x = i % CELL_GRID, y = i / CELL_GRID;
+    rows[y] |= (uint16_t)(cell_drawn(words, channels, channel, x, y) << x);
+    cell_erase(words, channels, channel, x, y);
+  }
+  cell_io_grid(io, rows);
+  for (int i = 0; i < CELL_GRID * CELL_GRID; i++) {
+    int x = i % CELL_GRID, y = i / CELL_GRID;
+    if (rows[y] >> x & 1) cell_draw(words, channels, channel, x, y);
   }
 }
 

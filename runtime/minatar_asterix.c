@@ -1,7 +1,10 @@
 /* minatar_asterix.c - Asterix: entities cross rows 1 to 8, one a row; gold is good, enemies end. */
 #include "runtime/minatar_state.h"
 
+#include <string.h>
+
 enum { PLAYER, ENEMY, TRAIL, GOLD, CHANNELS };
+enum { ROW = CELL_GRID * CHANNELS };
 enum { RAMP_WAIT = 100, SPAWN_INTERVAL = 10, MOVE_INTERVAL = 5 };
 
 static void reset(CellMinatar *state) {
@@ -14,27 +17,43 @@ static void reset(CellMinatar *state) {
                                       .ramp_wait = RAMP_WAIT};
 }
 
-static void clear_slot(CellAsterix *g, int slot) {
-  uint8_t others = (uint8_t) ~(1U << slot);
-  g->occupied &= others;
-  g->right &= others;
-  g->gold &= others;
-  g->x[slot] = 0;
+/* ---- the entities' picture: redrawn when they change, which most steps leave to be ---- */
+
+// an entity in its row, and the trail behind it unless that is outside the grid
+static uint64_t entity(int x, int way, int channel) {
+  // shifted by a column for the trail that would be at -1
+  uint64_t front = (uint64_t)1 << ((x + 1) * CHANNELS + channel);
+  uint64_t trail = (uint64_t)1 << ((x + 1 - way) * CHANNELS + TRAIL);
+  return (front | trail) >> CHANNELS & (((uint64_t)1 << ROW) - 1);
 }
+
+static void draw_entities(CellAsterix *g) {
+  CellPen pen = {.words = g->picture};
+  cell_write(&pen, 0, ROW);
+#pragma GCC unroll 8 // so that each slot's place is a constant
+  for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
+    uint64_t row = entity(g->x[slot], g->way[slot], g->gold[slot] ? GOLD : ENEMY);
+    cell_write(&pen, g->way[slot] ? row : 0, ROW);
+  }
+  cell_write(&pen, 0, ROW);
+  cell_write_end(&pen);
+}
+
+/* ---- rules ---- */
 
 // direction, kind and row are drawn in this order; a row only when one is free
 static void spawn(CellAsterix *g, CellMt19937 *random) {
-  bool right = cell_mt19937_double(random) < 0.5;
-  bool gold = cell_mt19937_double(random) < 1.0 / 3.0;
-  int empty[ASTERIX_SLOTS], count = 0;
+  bool right = cell_mt19937_below(random, CELL_MT19937_LIMIT(0.5));
+  bool gold = cell_mt19937_below(random, CELL_MT19937_LIMIT(1.0 / 3.0));
+  int empty[ASTERIX_SLOTS + 1], count = 0;
   for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
-    if (!(g->occupied >> slot & 1)) empty[count++] = slot;
+    empty[count] = slot;
+    count += !g->way[slot];
   }
   if (count == 0) return;
   int slot = empty[cell_mt19937_between(random, 0, count)];
-  g->occupied |= (uint8_t)(1U << slot);
-  g->right |= (uint8_t)((unsigned)right << slot);
-  g->gold |= (uint8_t)((unsigned)gold << slot);
+  g->way[slot] = right ? 1 : -1;
+  g->gold[slot] = gold;
   g->x[slot] = right ? 0 : CELL_GRID - 1;
 }
 
@@ -42,20 +61,22 @@ static void spawn(CellAsterix *g, CellMt19937 *random) {
 static int contact(CellMinatar *state) {
   CellAsterix *g = &state->game.asterix;
   int slot = g->py - 1;
-  if (!(g->occupied >> slot & 1) || g->x[slot] != g->px) return 0;
-  if (g->gold >> slot & 1) {
-    clear_slot(g, slot);
-    return 1;
+  if (g->x[slot] != g->px || !g->way[slot]) return 0;
+  if (!g->gold[slot]) {
+    state->over = true;
+    return 0;
   }
-  state->over = true;
-  return 0;
+  g->x[slot] = g->way[slot] = g->gold[slot] = 0;
+  return 1;
 }
 
 static void move_entities(CellAsterix *g) {
   for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
-    if (!(g->occupied >> slot & 1)) continue;
-    g->x[slot] = (int8_t)(g->x[slot] + (g->right >> slot & 1 ? 1 : -1));
-    if (g->x[slot] < 0 || g->x[slot] >= CELL_GRID) clear_slot(g, slot);
+    int8_t x = (int8_t)(g->x[slot] + g->way[slot]);
+    bool gone = x < 0 || x >= CELL_GRID;
+    g->x[slot] = gone ? 0 : x;
+    g->way[slot] = gone ? 0 : g->way[slot];
+    g->gold[slot] = gone ? 0 : g->gold[slot];
   }
 }
 
@@ -72,46 +93,38 @@ static void ramp(CellAsterix *g) {
   g->ramp_wait = RAMP_WAIT;
 }
 
-static int step(CellMinatar *state, int action) {
+static int rules(CellMinatar *state, int action) {
   CellAsterix *g = &state->game.asterix;
+  bool changed = false;
   if (g->spawn_wait == 0) {
     spawn(g, &state->random);
     g->spawn_wait = g->spawn_interval;
+    changed = true;
   }
-  if (action == CELL_LEFT && g->px > 0) g->px--;
-  if (action == CELL_RIGHT && g->px < CELL_GRID - 1) g->px++;
-  if (action == CELL_UP && g->py > 1) g->py--;
-  if (action == CELL_DOWN && g->py < CELL_GRID - 2) g->py++;
+  g->px = (int8_t)cell_across(g->px, action);
+  g->py = (int8_t)cell_down(g->py, action, 1, CELL_GRID - 2);
   int reward = contact(state);
   if (g->move_wait == 0) {
     g->move_wait = g->move_interval;
     move_entities(g);
     reward += contact(state);
+    changed = true;
   }
   g->spawn_wait--;
   g->move_wait--;
   if (state->ramping) ramp(g);
+  if (changed || reward) draw_entities(g);
   return reward;
 }
 
-static void draw(const CellMinatar *state, uint32_t *words) {
+static void observe(const CellMinatar *state, uint32_t *words) {
   const CellAsterix *g = &state->game.asterix;
+  memcpy(words, g->picture, sizeof g->picture);
   cell_draw(words, CHANNELS, PLAYER, g->px, g->py);
-  for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
-    if (!(g->occupied >> slot & 1)) continue;
-    int behind = g->x[slot] + (g->right >> slot & 1 ? -1 : 1);
-    cell_draw(words, CHANNELS, g->gold >> slot & 1 ? GOLD : ENEMY, g->x[slot], slot + 1);
-    cell_draw_inside(words, CHANNELS, TRAIL, behind, slot + 1);
-  }
 }
 
 static int ramp_level(const CellMinatar *state) {
   return state->game.asterix.ramp_level;
-}
-
-static void io_flag(CellStateIo *io, uint8_t *flags, int slot) {
-  int flag = cell_io_number(io, *flags >> slot & 1, 0, 1);
-  *flags = (uint8_t)((*flags & ~(1U << slot)) | (unsigned)flag << slot);
 }
 
 static void io(CellMinatar *state, CellStateIo *io) {
@@ -125,15 +138,21 @@ static void io(CellMinatar *state, CellStateIo *io) {
   g->ramp_wait = (int16_t)cell_io_number(io, g->ramp_wait, -1, 1000);
   g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
   for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
-    io_flag(io, &g->occupied, slot);
+    int occupied = cell_io_number(io, g->way[slot] != 0, 0, 1);
     g->x[slot] = (int8_t)cell_io_number(io, g->x[slot], 0, 9);
-    io_flag(io, &g->right, slot);
-    io_flag(io, &g->gold, slot);
+    int right = cell_io_number(io, g->way[slot] > 0, 0, 1);
+    g->way[slot] = (int8_t)(occupied ? 2 * right - 1 : 0);
+    g->gold[slot] = (int8_t)cell_io_number(io, g->gold[slot], 0, 1);
   }
+  draw_entities(g);
+}
+
+static CellEnvStep step(CellMinatar *state, int action) {
+  return cell_minatar_do(state, action, rules);
 }
 
 const CellMinatarGame cell_asterix = {
     "asterix", {CELL_NOOP, CELL_LEFT, CELL_UP, CELL_RIGHT, CELL_DOWN},
     reset,     step,
-    draw,      ramp_level,
+    observe,   ramp_level,
     io};

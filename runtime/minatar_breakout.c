@@ -1,22 +1,28 @@
 /* minatar_breakout.c - Breakout: a ball of one cell, a paddle of one cell, three rows of bricks. */
 #include "runtime/minatar_state.h"
 
+#include <string.h>
+
 enum { PADDLE, BALL, TRAIL, BRICK, CHANNELS };
 enum { LAST = CELL_GRID - 1 };
 
+// rows 1, 2, 3, each column's bit in the place that the observation has for it
+static const uint32_t whole_wall[CELL_PICTURE_WORDS(CHANNELS)] = {0, 0x88888800, 0x88888888,
+                                                                  0x88888888, 0x88888888};
+
 static void build_wall(CellBreakout *g) {
-  for (int y = 1; y <= 3; y++) g->brick[y] = CELL_GRID_ROW;
+  memcpy(g->wall, whole_wall, sizeof whole_wall);
 }
 
 // the ball starts on a brick, at the left going right or at the right going left
 static void reset(CellMinatar *state) {
-  bool from_right = cell_mt19937_between(&state->random, 0, 2) == 1;
-  int16_t x = from_right ? LAST : 0;
+  int from_right = cell_mt19937_between(&state->random, 0, 2);
+  int16_t x = (int16_t)(from_right * LAST);
   CellBreakout *g = &state->game.breakout;
   *g = (CellBreakout){.paddle_x = 4,
                       .ball_x = x,
                       .ball_y = 3,
-                      .dx = from_right ? -1 : 1,
+                      .dx = (int16_t)(1 - 2 * from_right),
                       .dy = 1,
                       .old_x = x,
                       .old_y = 3};
@@ -24,16 +30,14 @@ static void reset(CellMinatar *state) {
 }
 
 static bool wall_is_empty(const CellBreakout *g) {
-  for (int y = 0; y < CELL_GRID; y++) {
-    if (g->brick[y]) return false;
-  }
-  return true;
+  uint32_t any = 0;
+  for (int i = 0; i < CELL_PICTURE_WORDS(CHANNELS); i++) any |= g->wall[i];
+  return any == 0;
 }
 
-static int step(CellMinatar *state, int action) {
+static int rules(CellMinatar *state, int action) {
   CellBreakout *g = &state->game.breakout;
-  if (action == CELL_LEFT && g->paddle_x > 0) g->paddle_x--;
-  if (action == CELL_RIGHT && g->paddle_x < LAST) g->paddle_x++;
+  g->paddle_x = (int16_t)cell_across(g->paddle_x, action);
 
   g->old_x = g->ball_x;
   g->old_y = g->ball_y;
@@ -49,13 +53,13 @@ static int step(CellMinatar *state, int action) {
   if (y < 0) {
     y = 0;
     g->dy = (int16_t)-g->dy;
-  } else if (g->brick[y] >> x & 1) {
+  } else if (cell_drawn(g->wall, CHANNELS, BRICK, x, y)) {
     // only the first of several bricks in a row of steps is struck; the ball passes the others
     brick_met = true;
     if (!g->striking) {
       reward = 1;
       g->striking = true;
-      g->brick[y] ^= (uint16_t)(1U << x);
+      cell_erase(g->wall, CHANNELS, BRICK, x, y);
       y = g->old_y;
       g->dy = (int16_t)-g->dy;
     }
@@ -78,13 +82,12 @@ static int step(CellMinatar *state, int action) {
   return reward;
 }
 
-static void draw(const CellMinatar *state, uint32_t *words) {
+static void observe(const CellMinatar *state, uint32_t *words) {
   const CellBreakout *g = &state->game.breakout;
+  memcpy(words, g->wall, sizeof g->wall);
   cell_draw(words, CHANNELS, BALL, g->ball_x, g->ball_y);
   cell_draw(words, CHANNELS, PADDLE, g->paddle_x, LAST);
   cell_draw(words, CHANNELS, TRAIL, g->old_x, g->old_y);
-  static const uint64_t table[32] = CELL_SPREAD_TABLE(CHANNELS);
-  cell_draw_grid(words, table, CHANNELS, BRICK, g->brick);
 }
 
 static void io(CellMinatar *state, CellStateIo *io) {
@@ -96,9 +99,13 @@ static void io(CellMinatar *state, CellStateIo *io) {
   g->dy = (int16_t)cell_io_number(io, g->dy, -1, 1);
   g->old_x = (int16_t)cell_io_number(io, g->old_x, 0, LAST);
   g->old_y = (int16_t)cell_io_number(io, g->old_y, 0, LAST);
-  cell_io_grid(io, g->brick);
+  cell_io_drawn(io, g->wall, CHANNELS, BRICK);
   g->striking = cell_io_number(io, g->striking, 0, 1);
 }
 
+static CellEnvStep step(CellMinatar *state, int action) {
+  return cell_minatar_do(state, action, rules);
+}
+
 const CellMinatarGame cell_breakout = {
-    "breakout", {CELL_NOOP, CELL_LEFT, CELL_RIGHT}, reset, step, draw, NULL, io};
+    "breakout", {CELL_NOOP, CELL_LEFT, CELL_RIGHT}, reset, step, observe, NULL, io};

@@ -54,70 +54,71 @@ static int find(const CellShoal *list, int x, int y) {
   return -1;
 }
 
-// one column in its direction; true while still inside the grid
-static bool advance(CellSwimmer *m) {
-  m->x = (int8_t)(m->x + (m->right ? 1 : -1));
+static bool inside(const CellSwimmer *m) {
   return m->x >= 0 && m->x < CELL_GRID;
 }
 
+// one column in its direction; true while still inside the grid
+static bool advance(CellSwimmer *m) {
+  m->x = (int8_t)(m->x + m->way);
+  return inside(m);
+}
+
 static bool at_player(const CellSeaquest *g, const CellSwimmer *m) {
-  return m->x == g->px && m->y == g->py;
+  return (m->x == g->px) & (m->y == g->py);
 }
 
 /* ---- rules ---- */
 
-static bool row_is_blocked(const CellShoal *list, int row, bool right) {
+static bool row_is_blocked(const CellShoal *list, int row, int way) {
   for (int i = 0; i < list->count; i++) {
-    if (list->member[i].y == row && list->member[i].right != right) return true;
+    if (list->member[i].y == row && list->member[i].way != way) return true;
   }
   return false;
 }
 
+// where something that goes this way comes in
+static int8_t entrance(int way) {
+  return way > 0 ? 0 : LAST;
+}
+
+static int draw_way(CellMt19937 *random) {
+  return cell_mt19937_below(random, CELL_MT19937_LIMIT(0.5)) ? 1 : -1;
+}
+
 // direction, kind and row are always drawn, also when the row turns out to be blocked
 static void spawn_enemy(CellSeaquest *g, CellMt19937 *random) {
-  bool right = cell_mt19937_double(random) < 0.5;
-  bool submarine = cell_mt19937_double(random) < 1.0 / 3.0;
+  int way = draw_way(random);
+  bool submarine = cell_mt19937_below(random, CELL_MT19937_LIMIT(1.0 / 3.0));
   int row = cell_mt19937_between(random, 1, 9);
-  if (row_is_blocked(&g->subs, row, right) || row_is_blocked(&g->fish, row, right)) return;
-  CellSwimmer enemy = {.x = right ? 0 : LAST,
+  if (row_is_blocked(&g->subs, row, way) || row_is_blocked(&g->fish, row, way)) return;
+  CellSwimmer enemy = {.x = entrance(way),
                        .y = (int8_t)row,
-                       .right = right,
+                       .way = (int8_t)way,
                        .wait = (int8_t)g->move_interval,
                        .gun = submarine ? GUN_WAIT : 0};
   append(submarine ? &g->subs : &g->fish, enemy);
 }
 
 static void spawn_diver(CellSeaquest *g, CellMt19937 *random) {
-  bool right = cell_mt19937_double(random) < 0.5;
+  int way = draw_way(random);
   int row = cell_mt19937_between(random, 1, 9);
   append(
       &g->divers,
-      (CellSwimmer){.x = right ? 0 : LAST, .y = (int8_t)row, .right = right, .wait = DIVER_MOVE});
+      (CellSwimmer){.x = entrance(way), .y = (int8_t)row, .way = (int8_t)way, .wait = DIVER_MOVE});
 }
 
 static void move_player(CellSeaquest *g, int action) {
-  switch (action) {
-  case CELL_FIRE:
-    if (g->shot_wait != 0) break;
-    append(&g->bullets, (CellSwimmer){.x = g->px, .y = g->py, .right = g->facing_right});
-    g->shot_wait = SHOT_WAIT;
-    break;
-  case CELL_LEFT:
-    if (g->px > 0) g->px--;
-    g->facing_right = false;
-    break;
-  case CELL_RIGHT:
-    if (g->px < LAST) g->px++;
-    g->facing_right = true;
-    break;
-  case CELL_UP:
-    if (g->py > 0) g->py--;
-    break;
-  case CELL_DOWN:
-    if (g->py < LOWEST_ROW) g->py++;
-    break;
-  default: break;
-  }
+  // written in any case, so that no branch depends on the action, and counted if fired
+  bool fires = (action == CELL_FIRE) & (g->shot_wait == 0);
+  CELL_ASSERT(g->bullets.count < SEAQUEST_ROOM);
+  g->bullets.member[g->bullets.count] =
+      (CellSwimmer){.x = g->px, .y = g->py, .way = g->facing_right ? 1 : -1};
+  g->bullets.count += fires;
+  g->shot_wait = fires ? SHOT_WAIT : g->shot_wait;
+  g->px = (int8_t)cell_across(g->px, action);
+  g->py = (int8_t)cell_down(g->py, action, 0, LOWEST_ROW);
+  g->facing_right = (g->facing_right & (action != CELL_LEFT)) | (action == CELL_RIGHT);
 }
 
 // a bullet kills one fish or, where there is none, one submarine
@@ -164,23 +165,17 @@ static void move_divers(CellSeaquest *g) {
 
 // what fish and submarines have in common: moving, meeting the player, meeting a bullet. Sets
 // *deleted when the enemy is to go; returns the reward
-static int move_enemy(CellMinatar *state, CellSwimmer *enemy, bool *deleted) {
+static inline int move_enemy(CellMinatar *state, CellSwimmer *enemy, bool *deleted) {
   CellSeaquest *g = &state->game.seaquest;
-  *deleted = false;
-  if (at_player(g, enemy)) state->over = true;
-  if (enemy->wait != 0) {
-    enemy->wait--;
-    return 0;
-  }
-  enemy->wait = (int8_t)g->move_interval;
-  if (!advance(enemy)) {
-    *deleted = true;
-    return 0;
-  }
-  if (at_player(g, enemy)) {
-    state->over = true;
-    return 0;
-  }
+  bool moves = enemy->wait == 0;
+  bool met = at_player(g, enemy);
+  enemy->wait = (int8_t)(moves ? g->move_interval : enemy->wait - 1);
+  enemy->x = (int8_t)(enemy->x + (moves ? enemy->way : 0));
+  bool meets = at_player(g, enemy);
+  state->over |= met | meets;
+  *deleted = !inside(enemy);
+  if (!moves || *deleted || meets) return 0;
+
   int bullet = find(&g->bullets, enemy->x, enemy->y);
   if (bullet < 0) return 0;
   drop(&g->bullets, bullet);
@@ -198,7 +193,7 @@ static int move_subs(CellMinatar *state) {
     reward += move_enemy(state, sub, &deleted);
     if (sub->gun == 0) {
       sub->gun = GUN_WAIT;
-      append(&g->enemy_bullets, (CellSwimmer){.x = sub->x, .y = sub->y, .right = sub->right});
+      append(&g->enemy_bullets, (CellSwimmer){.x = sub->x, .y = sub->y, .way = sub->way});
     } else {
       sub->gun--;
     }
@@ -251,7 +246,7 @@ static int surface(CellMinatar *state) {
   return reward;
 }
 
-static int step(CellMinatar *state, int action) {
+static int rules(CellMinatar *state, int action) {
   CellSeaquest *g = &state->game.seaquest;
   if (g->spawn_wait == 0) {
     spawn_enemy(g, &state->random);
@@ -268,9 +263,9 @@ static int step(CellMinatar *state, int action) {
   move_enemy_bullets(state);
   reward += move_fish(state);
 
-  if (g->spawn_wait > 0) g->spawn_wait--;
-  if (g->diver_wait > 0) g->diver_wait--;
-  if (g->shot_wait > 0) g->shot_wait--;
+  g->spawn_wait = (int16_t)(g->spawn_wait - (g->spawn_wait > 0));
+  g->diver_wait = (int16_t)(g->diver_wait - (g->diver_wait > 0));
+  g->shot_wait = (int16_t)(g->shot_wait - (g->shot_wait > 0));
 
   // the oxygen is looked at before it is used, and before surfacing refills it
   if (g->oxygen <= 0) state->over = true;
@@ -289,21 +284,41 @@ static int step(CellMinatar *state, int action) {
 
 /* ---- observation ---- */
 
-static void draw_list(uint32_t *words, int channel, const CellShoal *list, bool trail) {
+// one channel of columns 0 to n - 1, of the first five in a row
+static uint64_t columns(int n, int channel) {
+  static const uint64_t first[6] = {0, 0x1, 0x401, 0x100401, 0x40100401, 0x10040100401};
+  return first[n < 0 ? 0 : n > 5 ? 5 : n] << channel;
+}
+
+// half of the lowest row, from column `from` on: nothing comes there, it is for the gauges
+static uint64_t gauges(const CellSeaquest *g, int from) {
+  int oxygen = g->oxygen * CELL_GRID / FULL_OXYGEN;
+  uint64_t bits = columns(oxygen - from, OXYGEN_GAUGE);
+  if (g->carried > 0)
+    bits |= columns(LAST - from, DIVER_GAUGE) & ~columns(LAST - g->carried - from, DIVER_GAUGE);
+  return bits;
+}
+
+static inline void draw_list(uint32_t *words, int channel, const CellShoal *list, bool trail) {
   for (int i = 0; i < list->count; i++) {
     const CellSwimmer *m = &list->member[i];
     cell_draw(words, CHANNELS, channel, m->x, m->y);
-    if (trail) cell_draw_inside(words, CHANNELS, TRAIL, m->x + (m->right ? -1 : 1), m->y);
+    if (trail) cell_draw_inside(words, CHANNELS, TRAIL, m->x - m->way, m->y);
   }
 }
 
-static void draw(const CellMinatar *state, uint32_t *words) {
+static void observe(const CellMinatar *state, uint32_t *words) {
   const CellSeaquest *g = &state->game.seaquest;
+  enum { HALF = CELL_GRID * CHANNELS / 2 };
+  CellPen pen = {.words = words};
+#pragma GCC unroll 18 // so that the places are constants
+  for (int i = 0; i < 2 * LAST; i++) cell_write(&pen, 0, HALF);
+  cell_write(&pen, gauges(g, 0), HALF);
+  cell_write(&pen, gauges(g, CELL_GRID / 2), HALF);
+  cell_write_end(&pen);
+
   cell_draw(words, CHANNELS, SUB_FRONT, g->px, g->py);
   cell_draw_inside(words, CHANNELS, SUB_BACK, g->px + (g->facing_right ? -1 : 1), g->py);
-  int oxygen = (g->oxygen > 0 ? g->oxygen : 0) * 10 / FULL_OXYGEN;
-  for (int x = 0; x < oxygen; x++) cell_draw(words, CHANNELS, OXYGEN_GAUGE, x, LAST);
-  for (int x = LAST - g->carried; x < LAST; x++) cell_draw(words, CHANNELS, DIVER_GAUGE, x, LAST);
   draw_list(words, FRIENDLY_BULLET, &g->bullets, false);
   draw_list(words, ENEMY_BULLET, &g->enemy_bullets, false);
   draw_list(words, ENEMY_FISH, &g->fish, true);
@@ -323,7 +338,7 @@ static void io_list(CellStateIo *io, CellShoal *list, bool wait, bool gun) {
     CellSwimmer *m = &list->member[i];
     m->x = (int8_t)cell_io_number(io, m->x, 0, LAST);
     m->y = (int8_t)cell_io_number(io, m->y, 0, LAST);
-    m->right = (int8_t)cell_io_number(io, m->right, 0, 1);
+    m->way = (int8_t)(2 * cell_io_number(io, m->way > 0, 0, 1) - 1);
     m->wait = (int8_t)(wait ? cell_io_number(io, m->wait, 0, 100) : 0);
     m->gun = (int8_t)(gun ? cell_io_number(io, m->gun, 0, 100) : 0);
   }
@@ -350,8 +365,12 @@ static void io(CellMinatar *state, CellStateIo *io) {
   io_list(io, &g->fish, true, false);
 }
 
+static CellEnvStep step(CellMinatar *state, int action) {
+  return cell_minatar_do(state, action, rules);
+}
+
 const CellMinatarGame cell_seaquest = {
     "seaquest", {CELL_NOOP, CELL_LEFT, CELL_UP, CELL_RIGHT, CELL_DOWN, CELL_FIRE},
     reset,      step,
-    draw,       ramp_level,
+    observe,    ramp_level,
     io};

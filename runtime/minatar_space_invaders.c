@@ -77,14 +77,13 @@ static void alien_shot(CellSpaceInvaders *g) {
   g->down[y] |= (uint16_t)(1U << column);
 }
 
-static int step(CellMinatar *state, int action) {
+static int rules(CellMinatar *state, int action) {
   CellSpaceInvaders *g = &state->game.space_invaders;
   if (action == CELL_FIRE && g->shot_wait == 0) {
     g->up[LAST] |= (uint16_t)(1U << g->px);
     g->shot_wait = SHOT_WAIT;
   }
-  if (action == CELL_LEFT && g->px > 0) g->px--;
-  if (action == CELL_RIGHT && g->px < LAST) g->px++;
+  g->px = (int16_t)cell_across(g->px, action);
 
   // bullets
   memmove(g->up, g->up + 1, LAST * sizeof *g->up);
@@ -125,14 +124,31 @@ static int step(CellMinatar *state, int action) {
   return reward;
 }
 
-static void draw(const CellMinatar *state, uint32_t *words) {
+// all that half a row's bits can be, each at its column's place in an observation
+#define BIT(bits, x) ((uint64_t)((bits) >> (x)&1) << ((x)*CHANNELS))
+#define HALF(bits) BIT(bits, 0) | BIT(bits, 1) | BIT(bits, 2) | BIT(bits, 3) | BIT(bits, 4)
+#define HALVES(bits) HALF(bits), HALF(bits + 1), HALF(bits + 2), HALF(bits + 3)
+static const uint64_t half[32] = {HALVES(0),  HALVES(4),  HALVES(8),  HALVES(12),
+                                  HALVES(16), HALVES(20), HALVES(24), HALVES(28)};
+
+static uint64_t spread(uint16_t row) {
+  return half[row & 31] | half[row >> 5] << (5 * CHANNELS);
+}
+
+static void observe(const CellMinatar *state, uint32_t *words) {
   const CellSpaceInvaders *g = &state->game.space_invaders;
-  static const uint64_t table[32] = CELL_SPREAD_TABLE(CHANNELS);
+  int way = g->dir < 0 ? ALIEN_LEFT : ALIEN_RIGHT;
+  CellPen pen = {.words = words};
+#pragma GCC unroll 10 // so that each row's place is a constant
+  for (int y = 0; y < CELL_GRID; y++) {
+    uint64_t aliens = spread(g->alien[y]);
+    cell_write(&pen,
+               aliens << ALIEN | aliens << way | spread(g->up[y]) << FRIENDLY_BULLET |
+                   spread(g->down[y]) << ENEMY_BULLET,
+               CELL_GRID * CHANNELS);
+  }
+  cell_write_end(&pen);
   cell_draw(words, CHANNELS, CANNON, g->px, LAST);
-  cell_draw_grid(words, table, CHANNELS, ALIEN, g->alien);
-  cell_draw_grid(words, table, CHANNELS, g->dir < 0 ? ALIEN_LEFT : ALIEN_RIGHT, g->alien);
-  cell_draw_grid(words, table, CHANNELS, FRIENDLY_BULLET, g->up);
-  cell_draw_grid(words, table, CHANNELS, ENEMY_BULLET, g->down);
 }
 
 static int ramp_level(const CellMinatar *state) {
@@ -153,10 +169,14 @@ static void io(CellMinatar *state, CellStateIo *io) {
   g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
 }
 
+static CellEnvStep step(CellMinatar *state, int action) {
+  return cell_minatar_do(state, action, rules);
+}
+
 const CellMinatarGame cell_space_invaders = {"space_invaders",
                                              {CELL_NOOP, CELL_LEFT, CELL_RIGHT, CELL_FIRE},
                                              reset,
                                              step,
-                                             draw,
+                                             observe,
                                              ramp_level,
                                              io};

@@ -1,6 +1,10 @@
 /* minatar_state.h - the inside of MinAtar's state, for the files of the games and for tests.
  *
- * A row of a grid is a word of 10 bits, bit x for column x. Columns x and rows y run 0..9. */
+ * A row of a grid is a word of 10 bits, bit x for column x. Columns x and rows y run 0..9.
+ *
+ * A step takes less time than a few wrongly predicted branches, and nobody can predict what depends on
+ * random actions and spawns. Where the rules allow it they are written as expressions in place of
+ * branches, and observations are put together from whole rows. */
 #ifndef CELL_MINATAR_STATE_H
 #define CELL_MINATAR_STATE_H
 
@@ -15,28 +19,33 @@ enum { CELL_NOOP, CELL_LEFT, CELL_UP, CELL_RIGHT, CELL_DOWN, CELL_FIRE };
 
 enum { ASTERIX_SLOTS = 8, FREEWAY_CARS = 8 };
 
+/* Words of an observation of so many channels. */
+#define CELL_PICTURE_WORDS(channels) ((CELL_GRID * CELL_GRID * (channels) + 31) / 32)
+
 typedef struct {
   int8_t px, py;
-  uint8_t occupied, right, gold; /* bit k: slot k, which is row k + 1; 0 where not occupied */
-  int8_t x[ASTERIX_SLOTS];
+  /* slot k is row k + 1; all 0 where it is empty, else the way is 1 or -1 */
+  int8_t x[ASTERIX_SLOTS], way[ASTERIX_SLOTS], gold[ASTERIX_SLOTS];
+  uint32_t picture[CELL_PICTURE_WORDS(4)]; /* of the entities */
   int16_t spawn_interval, spawn_wait, move_interval, move_wait, ramp_wait, ramp_level;
 } CellAsterix;
 
 typedef struct {
   int16_t paddle_x, ball_x, ball_y, dx, dy, old_x, old_y;
   bool striking;
-  uint16_t brick[CELL_GRID];
+  uint32_t wall[CELL_PICTURE_WORDS(4)]; /* the bricks, where an observation has them */
 } CellBreakout;
 
 typedef struct {
   int8_t py, move_wait;
-  int8_t x[FREEWAY_CARS], v[FREEWAY_CARS], wait[FREEWAY_CARS]; /* car i is in row i + 1 */
+  /* car i is in row i + 1; its way is 1 or -1, its size 1 to 5 the steps that it waits */
+  int8_t x[FREEWAY_CARS], way[FREEWAY_CARS], size[FREEWAY_CARS], wait[FREEWAY_CARS];
   int16_t time_left;
 } CellFreeway;
 
-/* A member of one of Seaquest's lists; `wait` and `gun` are 0 in lists that have none. */
+/* A member of one of Seaquest's lists. Its way is 1 or -1; `wait` and `gun` are 0 in lists that have none. */
 typedef struct {
-  int8_t x, y, right, wait, gun;
+  int8_t x, y, way, wait, gun;
 } CellSwimmer;
 
 /* Play needs at most 2 in the player's lists, and in the others less than 40: an enemy comes every
@@ -61,7 +70,7 @@ typedef struct {
 
 /* The whole state block. */
 typedef struct {
-  double sticky;
+  uint64_t sticky; /* CELL_MT19937_LIMIT of the probability */
   bool ramping, over;
   int16_t previous; /* full index of the action executed last; resets keep it */
   union {
@@ -83,8 +92,8 @@ typedef struct {
   const char *name;
   int8_t minimal[CELL_MINATAR_ACTIONS]; /* full index of each action of the minimal set */
   void (*reset)(CellMinatar *state);
-  int (*step)(CellMinatar *state, int action); /* returns the reward, sets over */
-  void (*draw)(const CellMinatar *state, uint32_t *words);
+  CellEnvStep (*step)(CellMinatar *state, int action); /* cell_minatar_do with the game's rules */
+  void (*observe)(const CellMinatar *state, uint32_t *words);
   int (*ramp_level)(const CellMinatar *state);
   void (*io)(CellMinatar *state, CellStateIo *io);
 } CellMinatarGame;
@@ -92,47 +101,92 @@ typedef struct {
 extern const CellMinatarGame cell_asterix, cell_breakout, cell_freeway, cell_seaquest,
     cell_space_invaders;
 
+/* One step by a game's rules, which return the reward and set `over`. Inlined into the game's step, with
+ * them. */
+static inline CellEnvStep cell_minatar_do(CellMinatar *s, int action,
+                                          int (*rules)(CellMinatar *, int)) {
+  // the draw is made in every step, also after the end and when nothing sticks
+  int stuck = cell_mt19937_below(&s->random, s->sticky);
+  action ^= (action ^ s->previous) & -stuck; // no branch: it could not be predicted
+  s->previous = (int16_t)action;
+
+  int reward = s->over ? 0 : rules(s, action);
+  // Copied from a table since the two flags are returned in one register: written one by one they would
+  // go through memory, where a load of eight bytes waits for stores of one.
+  static const CellEnvStep outcomes[] = {[false] = {0}, [true] = {.terminated = true}};
+  CellEnvStep result = outcomes[s->over];
+  result.reward = reward;
+  return result;
+}
+
+/* Where an action leads, within limits. No branch depends on the action: that of an agent that explores
+ * cannot be predicted. */
+static inline int cell_across(int x, int action) {
+  static const int8_t change[CELL_MINATAR_ACTIONS] = {[CELL_LEFT] = -1, [CELL_RIGHT] = 1};
+  x += change[action];
+  return x < 0 ? 0 : x >= CELL_GRID ? CELL_GRID - 1 : x;
+}
+
+static inline int cell_down(int y, int action, int low, int high) {
+  static const int8_t change[CELL_MINATAR_ACTIONS] = {[CELL_UP] = -1, [CELL_DOWN] = 1};
+  y += change[action];
+  return y < low ? low : y > high ? high : y;
+}
+
 /* ---- drawing: element (y, x, c) has index (10 y + x) channels + c ---- */
 
+static inline unsigned cell_element(int channels, int channel, int x, int y) {
+  return (unsigned)((CELL_GRID * y + x) * channels + channel);
+}
+
 static inline void cell_draw(uint32_t *words, int channels, int channel, int x, int y) {
-  int index = (CELL_GRID * y + x) * channels + channel;
+  unsigned index = cell_element(channels, channel, x, y);
   words[index / 32] |= 1U << (index % 32);
 }
 
-/* The cell behind something that moves; nothing where that is outside the grid. */
-static inline void cell_draw_inside(uint32_t *words, int channels, int channel, int x, int y) {
-  if (x >= 0 && x < CELL_GRID) cell_draw(words, channels, channel, x, y);
+static inline void cell_erase(uint32_t *words, int channels, int channel, int x, int y) {
+  unsigned index = cell_element(channels, channel, x, y);
+  words[index / 32] &= ~(1U << (index % 32));
 }
 
-/* Half a row's bits, spread to the places of one of `channels` (at most 6): a table of all of them. */
-#define CELL_SPREAD_BIT(bits, x, channels) ((uint64_t)((bits) >> (x)&1) << ((x) * (channels)))
-#define CELL_SPREAD_1(bits, c)                                                                     \
-  CELL_SPREAD_BIT(bits, 0, c) | CELL_SPREAD_BIT(bits, 1, c) | CELL_SPREAD_BIT(bits, 2, c) |        \
-      CELL_SPREAD_BIT(bits, 3, c) | CELL_SPREAD_BIT(bits, 4, c)
-#define CELL_SPREAD_4(bits, c)                                                                     \
-  CELL_SPREAD_1(bits, c), CELL_SPREAD_1(bits + 1, c), CELL_SPREAD_1(bits + 2, c),                  \
-      CELL_SPREAD_1(bits + 3, c)
-#define CELL_SPREAD_TABLE(c)                                                                       \
-  {                                                                                                \
-    CELL_SPREAD_4(0, c), CELL_SPREAD_4(4, c), CELL_SPREAD_4(8, c), CELL_SPREAD_4(12, c),           \
-        CELL_SPREAD_4(16, c), CELL_SPREAD_4(20, c), CELL_SPREAD_4(24, c), CELL_SPREAD_4(28, c)     \
-  }
+static inline bool cell_drawn(const uint32_t *words, int channels, int channel, int x, int y) {
+  unsigned index = cell_element(channels, channel, x, y);
+  return words[index / 32] >> (index % 32) & 1;
+}
 
-/* A whole grid. A row's bits are spread to their channel's places, then put into the words at
- * once: without a branch for each cell, as bricks and aliens cannot be predicted. */
-static inline void cell_draw_grid(uint32_t *words, const uint64_t table[32], int channels,
-                                  int channel, const uint16_t rows[CELL_GRID]) {
-  for (int y = 0; y < CELL_GRID; y++) {
-    if (!rows[y]) continue;
-    uint64_t spread = table[rows[y] & 31] | table[rows[y] >> 5] << (5 * channels);
-    int index = CELL_GRID * y * channels + channel;
-    int shift = index % 32;
-    for (uint32_t *word = words + index / 32; spread; word++) {
-      *word |= (uint32_t)(spread << shift);
-      spread >>= 32 - shift;
-      shift = 0;
-    }
+/* The cell behind something that moves; nothing where that is outside the grid. No branch: half of all
+ * things enter from the left. */
+static inline void cell_draw_inside(uint32_t *words, int channels, int channel, int x, int y) {
+  bool inside = x >= 0 && x < CELL_GRID;
+  unsigned index = cell_element(channels, channel, inside ? x : 0, y);
+  words[index / 32] |= (uint32_t)inside << (index % 32);
+}
+
+/* Writes an observation from its first element to its last. Where the counts are constants and the loop
+ * over them is unrolled, no place is computed when it runs. */
+typedef struct {
+  uint32_t *words;
+  uint64_t pending; /* `count` elements, fewer than 64, that no word has yet */
+  int count;
+} CellPen;
+
+/* The next `count` elements, 1 to 64; bits above are 0. */
+static inline void cell_write(CellPen *pen, uint64_t elements, int count) {
+  pen->pending |= elements << pen->count;
+  int total = pen->count + count;
+  if (total >= 64) {
+    *pen->words++ = (uint32_t)pen->pending;
+    *pen->words++ = (uint32_t)(pen->pending >> 32);
+    total -= 64;
+    pen->pending = total ? elements >> (count - total) : 0;
   }
+  pen->count = total;
+}
+
+/* The elements that are left, of an observation's last one or two words. */
+static inline void cell_write_end(CellPen *pen) {
+  if (pen->count > 0) *pen->words++ = (uint32_t)pen->pending;
+  if (pen->count > 32) *pen->words++ = (uint32_t)(pen->pending >> 32);
 }
 
 /* ---- state as text ---- */
@@ -148,6 +202,9 @@ int cell_io_number(CellStateIo *io, int value, int low, int high);
 
 /* Reads or writes 100 characters 0 or 1, row by row. */
 void cell_io_grid(CellStateIo *io, uint16_t rows[CELL_GRID]);
+
+/* The same of a grid that is kept as one channel of an observation. */
+void cell_io_drawn(CellStateIo *io, uint32_t *words, int channels, int channel);
 
 /* Writes `over` and the game's variables, separated by blanks. */
 void cell_minatar_state_write(const CellEnvKind *kind, const CellMinatar *state, CellText *out);

@@ -44,6 +44,13 @@ static void check(const CellEnvKind *kind, char **field, int line) {
   if (strcmp(text.data, field[6]) != 0) {
     fail_msg("%s, line %d\nrecorded %s\ngot      %s", game, line, field[6], text.data);
   }
+
+  // what is kept for drawing agrees with the variables
+  uint64_t hash = hash_observation(kind, state);
+  bool over = state->over;
+  kind->reset(kind, state);
+  if (!cell_minatar_state_read(kind, state, text.data)) assert_true(over);
+  assert_true(over || hash_observation(kind, state) == hash);
   cell_text_free(&text);
   free(state);
 }
