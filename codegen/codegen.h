@@ -132,9 +132,76 @@ bool cell_engine_param_get(CellEngine *engine, const char *program, const char *
 bool cell_engine_param_set(CellEngine *engine, const char *prefix, const CellParam *param,
                            const double *in, int64_t count);
 
+/* Whether the device that holds the states is lost, and they with it: a state can then be neither read nor
+ * written, and programs do not run. */
+bool cell_engine_lost(const CellEngine *engine);
+
 /* For bench: seconds that each launch of the last run took, of all threads together over their number;
  * count = launches of that program. */
 int cell_engine_times(const CellEngine *engine, const double **seconds);
+
+/* For bench, on a GPU: a kernel's launch, timed by events around it. */
+typedef struct {
+  const char *kernel;
+  double seconds, predicted;
+  int64_t blocks, shared_bytes; /* of shared memory, of a block */
+  int registers;                /* of a thread */
+} CellGpuTime;
+/* Runs a program `repeats` times launch by launch, outside of its graph, and gives the middle time of each
+ * launch, in order; as many runs of it as repeats change the states. *times is heap; the return value is how
+ * many there are, 0 on other back ends, -1 after an error, reported to diag. */
+int cell_engine_gpu_times(CellEngine *engine, const char *program, int repeats, CellGpuTime **times,
+                          CellDiag *diag);
+
+/* ---- a replay on the engine's GPU ---- */
+
+/* Rings of observations on the GPU, a copy of those on the host (runtime/replay.h), from which a program's
+ * batch is drawn there: its inputs "context", "obs", "next_obs", "action", "reward" and "terminated", those that
+ * it has. Which transitions are drawn is a function of key and counter, the same as on the host. */
+typedef struct CellMirror CellMirror;
+typedef struct {
+  const char *program; /* outlives the mirror */
+  int32_t batch;
+  int64_t rings, slots; /* rows of a ring */
+  int32_t context;      /* observations before s_t */
+  int32_t observation;  /* entries */
+  bool bits;            /* entries are bits in words of 32, else floats */
+} CellMirrorOptions;
+
+/* NULL with an empty message where the engine has no GPU; with a message where the GPU has not the memory, or
+ * the program reads its batch in another form. Without a mirror, inputs come from the host as ever. */
+CellMirror *cell_mirror_open(CellEngine *engine, const CellMirrorOptions *options, char *message,
+                             size_t size);
+/* The program's inputs come from the host again. NULL is fine; before the engine is destroyed. */
+void cell_mirror_close(CellMirror *mirror);
+/* Bytes that it takes of the GPU's memory. */
+int64_t cell_mirror_bytes(const CellMirror *mirror);
+
+/* What is known of a transition besides its observation. */
+typedef struct {
+  float reward;
+  uint32_t action : 16;
+  uint32_t age : 14; /* rows that its context may reach back */
+  uint32_t terminated : 1;
+  uint32_t ended : 1; /* the next observation is final observation number `final` of its ring */
+  uint32_t final;     /* modulo 2^32 */
+} CellMirrorNote;
+
+/* Writes a row of a ring, and a final observation (number modulo cell_mirror_finals in its place). Rows may wait
+ * until the next draw. false and a message after an error: the mirror is of no use any more. */
+bool cell_mirror_row(CellMirror *mirror, int64_t ring, int64_t slot, const CellMirrorNote *note,
+                     const void *observation, char *message, size_t size);
+bool cell_mirror_final(CellMirror *mirror, int64_t ring, uint32_t number, const void *observation,
+                       char *message, size_t size);
+/* Final observations of a ring that there is room for; makes room for `count` (a power of two), after which
+ * all that are still wanted must be written again. */
+int64_t cell_mirror_finals(const CellMirror *mirror);
+bool cell_mirror_grow(CellMirror *mirror, int64_t count, char *message, size_t size);
+
+/* The program's next run takes a batch of transitions: sample b is transition number added - filled + i / rings
+ * of ring i % rings, where i < filled * rings follows from Philox of (b, counter) under key. */
+bool cell_mirror_draw(CellMirror *mirror, const uint32_t key[2], const uint32_t counter[3],
+                      int64_t added, int64_t filled, char *message, size_t size);
 
 /* What plans for an engine are made for. CUDA: options->gpu must be set (cell_cuda_here). */
 CellTarget cell_engine_target(CellBackend backend, const CellEngineOptions *options);

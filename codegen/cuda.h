@@ -183,6 +183,8 @@ double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit, const C
 int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_bytes);
 /* The text behind `#include "cell_prelude.h"`. */
 extern const char cell_cuda_prelude[];
+/* The kernels of cuda_mirror.c: a whole text, with its #include. */
+extern const char cell_cuda_replay[];
 
 /* ---- cuda_nvrtc.c ---- */
 

@@ -4,47 +4,48 @@
  * inputs go up from pinned memory, its launches run one after the other, its outputs come down; running it is
  * one call and one wait. States live on the device. The host has a copy, which is brought up to date when
  * somebody asks and sent up before the next run if somebody wrote; one whose address was handed out
- * (cell_engine_tensor) travels with every run of a program that touches it. */
-#include "codegen/cuda.h"
-#include "codegen/cuda_driver.h"
-#include "codegen/engine.h"
+ * (cell_engine_tensor) travels with every run of a program that touches it. A program whose batch lies on the
+ * device already (cuda_mirror.c) takes it there: a kernel more in its graph, and no inputs from the host. */
+#include "codegen/cuda_device.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct CellGpu {
-  const CellDriver *d;
-  CUdevice device;
-  CUcontext context;
-  bool retained;
-  CUstream stream;
-  CUdeviceptr arena, workspace;
-  unsigned char *pinned; /* inputs and outputs of all programs */
-  CellArena *memory;     /* of the code */
-  CellCudaCode *code;
-  CUmodule *modules; /* by unit */
-  CUfunction *functions;
-  CUgraphExec *graphs;                      /* by program */
-  bool *host_newer, *device_newer, *shared; /* by slot: see above */
-};
-
 // ---- errors ----
 
-static bool check(CellGpu *g, CUresult result, const char *what, CellDiag *diag) {
-  if (result == 0) return true;
+CUresult cell_gpu_note(CellGpu *g, CUresult result) {
+  // after these every later call fails too
+  bool is_fault = result >= CUDA_ERROR_ILLEGAL_ADDRESS && result <= CUDA_ERROR_LAUNCH_FAILED;
+  if (is_fault || result == CUDA_ERROR_DEVICE_UNAVAILABLE || result == CUDA_ERROR_ECC ||
+      result == CUDA_ERROR_UNKNOWN)
+    g->lost = true;
+  return result;
+}
+
+const char *cell_gpu_text(const CellGpu *g, CUresult result) {
   const char *text = NULL;
   g->d->error_text(result, &text);
+  return text ? text : "unknown error";
+}
+
+bool cell_gpu_check(CellGpu *g, CUresult result, const char *what, CellDiag *diag) {
+  if (result == 0) return true;
+  cell_gpu_note(g, result);
   CellRecord *r = cell_error(diag, CELL_E_DRIVER, CELL_NOWHERE, "the GPU could not %s: %s", what,
-                             text ? text : "unknown error");
+                             cell_gpu_text(g, result));
   if (result == CUDA_ERROR_OUT_OF_MEMORY)
-    cell_help(diag, r, "A smaller train.batch or train.replay needs less; so does --backend cpu.");
-  else if (result >= CUDA_ERROR_ILLEGAL_ADDRESS)
+    cell_help(diag, r, "A smaller train.batch needs less; --backend cpu needs no GPU.");
+  else if (g->lost)
     cell_help(diag, r, "The device is lost to this process; what the run has written is whole.");
   return false;
 }
 
-static CUdeviceptr address(const CellGpu *g, const CellEngine *e, int buffer) {
-  return g->arena + (CUdeviceptr)e->plan->buffers[buffer].offset;
+bool cell_gpu_lost(const CellEngine *e) {
+  return e->gpu->lost;
+}
+
+CUdeviceptr cell_gpu_address(const CellEngine *e, int buffer) {
+  return e->gpu->arena + (CUdeviceptr)e->plan->buffers[buffer].offset;
 }
 
 static size_t bytes_of(const CellSlot *slot) {
@@ -80,11 +81,11 @@ static bool open_device(CellEngine *e, CellGpu *g, CellDiag *diag) {
                  info.shared_bytes);
       return false;
     }
-  if (!check(g, g->d->device(&g->device, 0), "be opened", diag)) return false;
-  if (!check(g, g->d->retain(&g->context, g->device), "be opened", diag)) return false;
+  if (!cell_gpu_check(g, g->d->device(&g->device, 0), "be opened", diag)) return false;
+  if (!cell_gpu_check(g, g->d->retain(&g->context, g->device), "be opened", diag)) return false;
   g->retained = true;
-  return check(g, g->d->set_current(g->context), "be opened", diag) &&
-         check(g, g->d->stream(&g->stream, CU_STREAM_NON_BLOCKING), "make a stream", diag);
+  return cell_gpu_check(g, g->d->set_current(g->context), "be opened", diag) &&
+         cell_gpu_check(g, g->d->stream(&g->stream, CU_STREAM_NON_BLOCKING), "make a stream", diag);
 }
 
 static bool load_code(CellEngine *e, CellGpu *g, CellDiag *diag) {
@@ -99,15 +100,18 @@ static bool load_code(CellEngine *e, CellGpu *g, CellDiag *diag) {
   }
   for (int u = 0; u < g->code->unit_count && good; u++) {
     const CellCudaUnit *unit = &g->code->units[u];
-    good = check(g, g->d->load(&g->modules[u], cubins[u].bytes), "load a kernel", diag) &&
-           check(g, g->d->function(&g->functions[u], g->modules[u], unit->symbol), "find a kernel",
-                 diag) &&
-           check(g,
-                 g->d->function_attribute(g->functions[u], CU_FUNCTION_SHARED,
-                                          (int)unit->shared_bytes),
-                 "give a kernel its shared memory", diag);
+    good = cell_gpu_check(g, g->d->load(&g->modules[u], cubins[u].bytes), "load a kernel", diag) &&
+           cell_gpu_check(g, g->d->function(&g->functions[u], g->modules[u], unit->symbol),
+                          "find a kernel", diag) &&
+           cell_gpu_check(g,
+                          g->d->function_attribute(g->functions[u], CU_FUNCTION_SHARED,
+                                                   (int)unit->shared_bytes),
+                          "give a kernel its shared memory", diag);
   }
-  for (int u = 0; u < g->code->unit_count; u++) cell_cubin_free(&cubins[u]);
+  for (int u = 0; u < g->code->unit_count; u++) {
+    g->registers[u] = cubins[u].registers;
+    cell_cubin_free(&cubins[u]);
+  }
   return good;
 }
 
@@ -120,7 +124,7 @@ static bool place(CellEngine *e, CellGpu *g, CellDiag *diag) {
       bytes += (bytes_of(slot) + 63) / 64 * 64;
   }
   void *pinned = NULL;
-  if (!check(g, g->d->alloc_host(&pinned, bytes), "pin memory", diag)) return false;
+  if (!cell_gpu_check(g, g->d->alloc_host(&pinned, bytes), "pin memory", diag)) return false;
   g->pinned = pinned;
   memset(g->pinned, 0, bytes);
   size_t at = 0;
@@ -135,10 +139,10 @@ static bool place(CellEngine *e, CellGpu *g, CellDiag *diag) {
   }
   size_t arena = (size_t)(e->plan->arena_bytes > 0 ? e->plan->arena_bytes : 64);
   size_t workspace = (size_t)(g->code->workspace_bytes > 0 ? g->code->workspace_bytes : 64);
-  return check(g, g->d->alloc(&g->arena, arena), "give memory to tensors", diag) &&
-         check(g, g->d->alloc(&g->workspace, workspace), "give memory to scratch", diag) &&
-         check(g, g->d->fill(g->arena, 0, arena, g->stream), "clear memory", diag) &&
-         check(g, g->d->synchronize(g->stream), "clear memory", diag);
+  return cell_gpu_check(g, g->d->alloc(&g->arena, arena), "give memory to tensors", diag) &&
+         cell_gpu_check(g, g->d->alloc(&g->workspace, workspace), "give memory to scratch", diag) &&
+         cell_gpu_check(g, g->d->fill(g->arena, 0, arena, g->stream), "clear memory", diag) &&
+         cell_gpu_check(g, g->d->synchronize(g->stream), "clear memory", diag);
 }
 
 bool cell_gpu_open(CellEngine *e, CellDiag *diag) {
@@ -146,6 +150,7 @@ bool cell_gpu_open(CellEngine *e, CellDiag *diag) {
   CellGpu *g = e->gpu = CELL_NEW(arena, CellGpu);
   g->memory = arena;
   g->code = cell_cuda_code(arena, e->plan, (CellPrecision)e->options.precision, NULL);
+  g->registers = CELL_NEW_ARRAY(arena, int, (size_t)g->code->unit_count + 1);
   g->modules = CELL_NEW_ARRAY(arena, CUmodule, (size_t)g->code->unit_count + 1);
   g->functions = CELL_NEW_ARRAY(arena, CUfunction, (size_t)g->code->unit_count + 1);
   g->graphs = CELL_NEW_ARRAY(arena, CUgraphExec, (size_t)g->code->program_count + 1);
@@ -173,43 +178,67 @@ void cell_gpu_close(CellEngine *e) {
 
 // ---- running ----
 
-static bool launch(CellEngine *e, CellGpu *g, const CellCudaLaunch *l, CellDiag *diag) {
+bool cell_gpu_launch(CellEngine *e, const CellCudaLaunch *l, CellDiag *diag) {
+  CellGpu *g = e->gpu;
   const CellCudaUnit *unit = &g->code->units[l->unit];
   CUdeviceptr arguments[512] = {0};
-  for (int i = 0; i < unit->buffer_count; i++) arguments[i] = address(g, e, l->buffers[i]);
+  for (int i = 0; i < unit->buffer_count; i++) arguments[i] = cell_gpu_address(e, l->buffers[i]);
   arguments[unit->buffer_count] = g->workspace;
   void *parameters[] = {arguments};
-  return check(g,
-               g->d->launch(g->functions[l->unit], (unsigned)unit->grid, 1, 1, CELL_CUDA_THREADS, 1,
-                            1, (unsigned)unit->shared_bytes, g->stream, parameters, NULL),
-               "start a kernel", diag);
+  return cell_gpu_check(g,
+                        g->d->launch(g->functions[l->unit], (unsigned)unit->grid, 1, 1,
+                                     CELL_CUDA_THREADS, 1, 1, (unsigned)unit->shared_bytes,
+                                     g->stream, parameters, NULL),
+                        "start a kernel", diag);
 }
 
-// the copies of a program's inputs or outputs
-static bool copies(CellEngine *e, CellGpu *g, int program, bool up, CellDiag *diag) {
+static bool is_of(const CellSlot *slot, CellBufferKind kind, int program) {
+  return slot->kind == kind && slot->program == program && slot->count > 0;
+}
+
+bool cell_gpu_inputs(CellEngine *e, int program, CellDiag *diag) {
+  CellGpu *g = e->gpu;
   for (int i = 0; i < e->slot_count; i++) {
     const CellSlot *slot = &e->slots[i];
-    CellBufferKind kind = up ? CELL_BUFFER_INPUT : CELL_BUFFER_OUTPUT;
-    if (slot->kind != kind || slot->program != program || slot->count == 0) continue;
-    CUresult result = up ? g->d->upload(address(g, e, i), slot->data, bytes_of(slot), g->stream)
-                         : g->d->download(slot->data, address(g, e, i), bytes_of(slot), g->stream);
-    if (!check(g, result, up ? "take its inputs" : "give its outputs", diag)) return false;
+    if (!is_of(slot, CELL_BUFFER_INPUT, program)) continue;
+    if (g->mirror && cell_mirror_fills(g->mirror, i)) continue;
+    CUresult result = g->d->upload(cell_gpu_address(e, i), slot->data, bytes_of(slot), g->stream);
+    if (!cell_gpu_check(g, result, "take its inputs", diag)) return false;
+  }
+  return !g->mirror || cell_mirror_launch(g->mirror, program, diag);
+}
+
+bool cell_gpu_outputs(CellEngine *e, int program, CellDiag *diag) {
+  CellGpu *g = e->gpu;
+  for (int i = 0; i < e->slot_count; i++) {
+    const CellSlot *slot = &e->slots[i];
+    if (!is_of(slot, CELL_BUFFER_OUTPUT, program)) continue;
+    CUresult result = g->d->download(slot->data, cell_gpu_address(e, i), bytes_of(slot), g->stream);
+    if (!cell_gpu_check(g, result, "give its outputs", diag)) return false;
   }
   return true;
 }
 
 static bool capture(CellEngine *e, CellGpu *g, int program, CellDiag *diag) {
   const CellCudaProgram *p = &g->code->programs[program];
-  if (!check(g, g->d->capture(g->stream, CU_CAPTURE_RELAXED), "record a program", diag))
+  if (!cell_gpu_check(g, g->d->capture(g->stream, CU_CAPTURE_RELAXED), "record a program", diag))
     return false;
-  bool good = copies(e, g, program, true, diag);
-  for (int l = 0; l < p->launch_count && good; l++) good = launch(e, g, &p->launches[l], diag);
-  good = good && copies(e, g, program, false, diag);
+  bool good = cell_gpu_inputs(e, program, diag);
+  for (int l = 0; l < p->launch_count && good; l++)
+    good = cell_gpu_launch(e, &p->launches[l], diag);
+  good = good && cell_gpu_outputs(e, program, diag);
   CUgraph graph = NULL;
-  good = check(g, g->d->end_capture(g->stream, &graph), "record a program", diag) && good;
-  good = good && check(g, g->d->instantiate(&g->graphs[program], graph, 0), "make a graph", diag);
+  good = cell_gpu_check(g, g->d->end_capture(g->stream, &graph), "record a program", diag) && good;
+  good = good &&
+         cell_gpu_check(g, g->d->instantiate(&g->graphs[program], graph, 0), "make a graph", diag);
   if (graph) g->d->graph_destroy(graph);
   return good;
+}
+
+void cell_gpu_forget(CellEngine *e, int program) {
+  CellGpu *g = e->gpu;
+  if (g->graphs[program]) g->d->exec_destroy(g->graphs[program]);
+  g->graphs[program] = NULL;
 }
 
 // whether a program's launches read or write a buffer
@@ -223,13 +252,15 @@ static bool touches(const CellEngine *e, int program, int buffer, bool write) {
   return false;
 }
 
-static bool send_states(CellEngine *e, CellGpu *g, int program, CellDiag *diag) {
+bool cell_gpu_send(CellEngine *e, int program, CellDiag *diag) {
+  CellGpu *g = e->gpu;
   for (int i = 0; i < e->slot_count; i++) {
     CellSlot *slot = &e->slots[i];
     if (slot->kind != CELL_BUFFER_STATE) continue;
     if (!g->host_newer[i] && !(g->shared[i] && touches(e, program, i, false))) continue;
-    if (!check(g, g->d->upload(address(g, e, i), slot->data, bytes_of(slot), g->stream),
-               "take a state", diag))
+    if (!cell_gpu_check(g,
+                        g->d->upload(cell_gpu_address(e, i), slot->data, bytes_of(slot), g->stream),
+                        "take a state", diag))
       return false;
     g->host_newer[i] = false;
   }
@@ -239,41 +270,50 @@ static bool send_states(CellEngine *e, CellGpu *g, int program, CellDiag *diag) 
 static bool fetch(CellEngine *e, CellGpu *g, int i, CellDiag *diag) {
   CellSlot *slot = &e->slots[i];
   g->device_newer[i] = false;
-  return check(g, g->d->download(slot->data, address(g, e, i), bytes_of(slot), g->stream),
-               "give a state", diag);
+  return cell_gpu_check(
+      g, g->d->download(slot->data, cell_gpu_address(e, i), bytes_of(slot), g->stream),
+      "give a state", diag);
 }
 
-bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag) {
+bool cell_gpu_changed(CellEngine *e, int program, CellDiag *diag) {
   CellGpu *g = e->gpu;
-  if (!check(g, g->d->set_current(g->context), "be used", diag)) return false;
-  if (!g->graphs[program] && !capture(e, g, program, diag)) return false;
-  if (!send_states(e, g, program, diag) ||
-      !check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program", diag))
-    return false;
   for (int i = 0; i < e->slot_count; i++) {
     if (e->slots[i].kind != CELL_BUFFER_STATE || !touches(e, program, i, true)) continue;
     g->device_newer[i] = true;
     if (g->shared[i] && !fetch(e, g, i, diag)) return false;
   }
-  return check(g, g->d->synchronize(g->stream), "run a program", diag);
+  return true;
+}
+
+bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag) {
+  CellGpu *g = e->gpu;
+  if (!cell_gpu_check(g, g->d->set_current(g->context), "be used", diag)) return false;
+  if (!g->graphs[program] && !capture(e, g, program, diag)) return false;
+  return cell_gpu_send(e, program, diag) &&
+         cell_gpu_check(g, g->d->graph_launch(g->graphs[program], g->stream), "start a program",
+                        diag) &&
+         cell_gpu_changed(e, program, diag) &&
+         cell_gpu_check(g, g->d->synchronize(g->stream), "run a program", diag);
 }
 
 // ---- states between host and device ----
 
-void cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write) {
+bool cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write) {
   CellGpu *g = e->gpu;
   int i = (int)(slot - e->slots);
-  if (slot->kind != CELL_BUFFER_STATE) return;
-  if (g->device_newer[i]) {
+  if (slot->kind != CELL_BUFFER_STATE) return true;
+  if (g->device_newer[i] && !g->lost) {
     CellDiag *diag = cell_diag_create();
-    if (check(g, g->d->set_current(g->context), "be used", diag) && fetch(e, g, i, diag))
-      check(g, g->d->synchronize(g->stream), "give a state", diag);
-    cell_diag_destroy(diag); // a lost device is reported by the next run
+    if (cell_gpu_check(g, g->d->set_current(g->context), "be used", diag) && fetch(e, g, i, diag))
+      cell_gpu_check(g, g->d->synchronize(g->stream), "give a state", diag);
+    cell_diag_destroy(diag); // cell_engine_lost tells, and the next run
   }
   if (write) g->host_newer[i] = true;
+  return !g->lost;
 }
 
 void cell_gpu_share(CellEngine *e, const CellSlot *slot) {
+  if (slot->kind != CELL_BUFFER_STATE) return;
   cell_gpu_before(e, slot, true);
   e->gpu->shared[slot - e->slots] = true;
 }

@@ -16,13 +16,18 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUgraph_st *CUgraph;
 typedef struct CUgraphExec_st *CUgraphExec;
+typedef struct CUevent_st *CUevent;
 
 enum {
   CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_DEVICE_UNAVAILABLE = 46,
   CUDA_ERROR_NO_DEVICE = 100,
   CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
-  CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+  CUDA_ERROR_ECC = 214,
+  CUDA_ERROR_ILLEGAL_ADDRESS =
+      700, /* with what lies between them: faults that the context dies of */
   CUDA_ERROR_LAUNCH_FAILED = 719,
+  CUDA_ERROR_UNKNOWN = 999,
   CU_ATTRIBUTE_MULTIPROCESSORS = 16,
   CU_ATTRIBUTE_MAJOR = 75,
   CU_ATTRIBUTE_MINOR = 76,
@@ -70,6 +75,10 @@ enum {
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,     \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream, void **arguments, \
      void **extra))                                                                                \
+  F(event, cuEventCreate, (CUevent * event, unsigned flags))                                       \
+  F(event_destroy, cuEventDestroy_v2, (CUevent event))                                             \
+  F(record, cuEventRecord, (CUevent event, CUstream stream))                                       \
+  F(elapsed, cuEventElapsedTime, (float *milliseconds, CUevent from, CUevent to))                  \
   F(error_text, cuGetErrorString, (CUresult result, const char **text))
 
 typedef struct {

@@ -392,6 +392,10 @@ bool cell_engine_run(CellEngine *e, const char *program, CellDiag *diag) {
   return false;
 }
 
+bool cell_engine_lost(const CellEngine *e) {
+  return e->gpu && cell_gpu_lost(e);
+}
+
 int cell_engine_times(const CellEngine *e, const double **seconds) {
   *seconds = e->seconds;
   return e->seconds_count;

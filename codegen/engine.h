@@ -65,8 +65,10 @@ typedef struct CellGpu CellGpu;
 bool cell_gpu_open(CellEngine *e, CellDiag *diag);
 void cell_gpu_close(CellEngine *e);
 bool cell_gpu_run(CellEngine *e, int program, CellDiag *diag);
-/* Before the host reads or writes a state through the engine; before it keeps a state's address. */
-void cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write);
+bool cell_gpu_lost(const CellEngine *e);
+/* Before the host reads or writes a state through the engine (false: the device is lost, and the state with
+ * it); before it keeps a state's address. */
+bool cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write);
 void cell_gpu_share(CellEngine *e, const CellSlot *slot);
 
 enum { CELL_GUARD_BYTE = 0xa5 };

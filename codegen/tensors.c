@@ -73,7 +73,7 @@ bool cell_engine_get(CellEngine *e, const char *program, const char *name, doubl
                      int64_t count) {
   const CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot || slot->entries != count) return false;
-  if (e->gpu) cell_gpu_before(e, slot, false);
+  if (e->gpu && !cell_gpu_before(e, slot, false)) return false;
   for (int64_t i = 0; i < count; i++) out[i] = read_entry(e, slot, i);
   return true;
 }
@@ -82,7 +82,7 @@ bool cell_engine_set(CellEngine *e, const char *program, const char *name, const
                      int64_t count) {
   CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot || slot->entries != count) return false;
-  if (e->gpu) cell_gpu_before(e, slot, true);
+  if (e->gpu && !cell_gpu_before(e, slot, true)) return false;
   for (int64_t i = 0; i < count; i++) write_entry(e, slot, i, in[i]);
   return true;
 }
@@ -111,7 +111,7 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
     }
     CellSlot *slot = cell_engine_slot(e, program, name);
     good = slot && slot->entries == entries;
-    if (good && e->gpu) cell_gpu_before(e, slot, in != NULL);
+    if (good && e->gpu) good = cell_gpu_before(e, slot, in != NULL);
     for (int64_t i = 0; good && i < slot->entries; i++) {
       int64_t at = param->part_count > 0 ? cell_part_entry(param, p, i) : i;
       if (out)

@@ -20,7 +20,8 @@ typedef struct CellAgent {
   /* The storage of a tensor of a program, or of a state that the program changes in place; false if
    * there is none. */
   bool (*tensor)(void *context, const char *program, const char *name, CellTensorData *out);
-  int32_t envs;  /* environments of act */
+  CellEngine *engine; /* what runs them, on whose GPU the replay may lie; NULL: something else */
+  int32_t envs;       /* environments of act */
   int32_t batch; /* samples of update */
   bool syncs;    /* there is a program "sync" */
   const CellAgentCarry *carries;

@@ -45,7 +45,7 @@ void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed)
     env->observe(env, state, observation);
     cell_replay_begin(replay, 0, observation);
   }
-  if (replay && batch.batch > 0) cell_replay_sample(replay, seed, 0, &batch);
+  if (replay && batch.batch > 0) cell_replay_sample(replay, seed, 0, &batch, diag);
   CellTensorData acting = tensor(n, "act", "obs");
   for (int e = 0; acting.data && e < n->agent.envs; e++)
     cell_put_observation(&acting, e, observation, env->observation.count, true);

@@ -58,6 +58,7 @@ static void find_carries(CellNetwork *n) {
 static void make_agent(CellNetwork *n, const CellNetworkOptions *options) {
   const CellGraph *sync = cell_program(n->module, "sync");
   n->agent.context = n, n->agent.run = run, n->agent.tensor = tensor;
+  n->agent.engine = n->engine;
   n->agent.envs = options->envs;
   n->agent.batch = cell_spec_train(n->spec)->batch;
   n->agent.syncs = sync && sync->output_count > 0;
@@ -223,7 +224,12 @@ bool cell_network_save(CellNetwork *n, const char *path, const char *const *meta
     snprintf(name, sizeof name, "params/%s", param->name);
     cell_tensor_writer_add_doubles(writer, name, CELL_TENSOR_F32, param->rank, shape, values);
   }
-  bool ok = *finite && cell_tensor_writer_write(writer, path, diag);
+  bool lost = cell_engine_lost(n->engine);
+  if (lost)
+    cell_error(diag, NULL, CELL_NOWHERE,
+               "the parameters were on the GPU, which is lost: nothing was written to `%s`",
+               path);
+  bool ok = !lost && *finite && cell_tensor_writer_write(writer, path, diag);
   cell_tensor_writer_destroy(writer);
   free(values);
   return ok;

@@ -1,41 +1,10 @@
 /* replay.c - rings of observations, contexts by index. */
-#include "runtime/replay.h"
+#include "runtime/replay_rings.h"
 
 #include "runtime/random.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-// what is known of a transition besides its observation
-typedef struct {
-  float reward;
-  uint32_t action : 16;
-  uint32_t age : 14; // steps since the episode's start, as contexts see it; stops at MOST_AGE
-  uint32_t terminated : 1;
-  uint32_t ended : 1; // the next observation is in the queue of final ones
-} Transition;
-enum { MOST_AGE = (1 << 14) - 1 };
-
-// transition n of an environment (counted from its start) is in slot n % slots; the observation
-// that waits for its action is row `added`
-typedef struct {
-  uint32_t *rows; // slots rows of `words` words (floats are words too)
-  Transition *transitions;
-  int64_t added;
-  uint32_t age; // of the waiting observation
-  // final observations, oldest first: a ring that grows, numbered by their transition
-  uint32_t *finals;
-  int64_t *final_numbers;
-  int64_t final_first, final_count, final_room; // room: a power of two
-} Ring;
-
-struct CellReplay {
-  CellReplayOptions options;
-  int64_t words;    // of an observation
-  int64_t capacity; // of a ring
-  int64_t slots;
-  Ring *rings;
-};
 
 static int64_t row_words(const CellReplayOptions *o) {
   return o->bits ? (o->observation + 31) / 32 : o->observation;
@@ -86,6 +55,7 @@ CellReplay *cell_replay_create(const CellReplayOptions *options, CellDiag *diag)
 
 void cell_replay_destroy(CellReplay *r) {
   if (!r) return;
+  cell_mirror_close(r->mirror);
   for (int e = 0; e < r->options.envs; e++) {
     free(r->rings[e].rows);
     free(r->rings[e].transitions);
@@ -96,12 +66,8 @@ void cell_replay_destroy(CellReplay *r) {
   free(r);
 }
 
-static int64_t filled(const CellReplay *r, const Ring *ring) {
-  return ring->added < r->capacity ? ring->added : r->capacity;
-}
-
 int64_t cell_replay_filled(const CellReplay *r) {
-  return filled(r, &r->rings[0]) * r->options.envs;
+  return cell_replay_filled_of(r, &r->rings[0]) * r->options.envs;
 }
 
 int64_t cell_replay_added(const CellReplay *r) {
@@ -110,13 +76,13 @@ int64_t cell_replay_added(const CellReplay *r) {
   return added;
 }
 
-static uint32_t *row_of(const CellReplay *r, const Ring *ring, int64_t number) {
+uint32_t *cell_replay_row(const CellReplay *r, const Ring *ring, int64_t number) {
   return ring->rows + number % r->slots * r->words;
 }
 
 void cell_replay_begin(CellReplay *r, int env, const void *observation) {
   Ring *ring = &r->rings[env];
-  memcpy(row_of(r, ring, ring->added), observation, (size_t)r->words * 4);
+  memcpy(cell_replay_row(r, ring, ring->added), observation, (size_t)r->words * 4);
 }
 
 // twice the room for final observations, oldest first again
@@ -140,7 +106,7 @@ static void keep_final(CellReplay *r, Ring *ring, const void *observation) {
   int64_t oldest = ring->added + 1 - r->capacity;
   while (ring->final_count > 0 && ring->final_numbers[ring->final_first] < oldest) {
     ring->final_first = (ring->final_first + 1) & (ring->final_room - 1);
-    ring->final_count--;
+    ring->final_count--, ring->final_dropped++;
   }
   if (ring->final_count == ring->final_room) grow_finals(r, ring);
   int64_t at = (ring->final_first + ring->final_count++) & (ring->final_room - 1);
@@ -148,8 +114,7 @@ static void keep_final(CellReplay *r, Ring *ring, const void *observation) {
   memcpy(ring->finals + at * r->words, observation, (size_t)r->words * 4);
 }
 
-// the final observation of a transition that ended an episode
-static const uint32_t *find_final(const CellReplay *r, const Ring *ring, int64_t number) {
+int64_t cell_replay_final(const Ring *ring, int64_t number) {
   int64_t low = 0, high = ring->final_count;
   while (high - low > 1) {
     int64_t middle = (low + high) / 2;
@@ -159,8 +124,13 @@ static const uint32_t *find_final(const CellReplay *r, const Ring *ring, int64_t
     else
       high = middle;
   }
-  int64_t at = (ring->final_first + low) & (ring->final_room - 1);
-  CELL_ASSERT(ring->final_count > 0 && ring->final_numbers[at] == number);
+  CELL_ASSERT(ring->final_count > 0);
+  CELL_ASSERT(ring->final_numbers[(ring->final_first + low) & (ring->final_room - 1)] == number);
+  return low;
+}
+
+const uint32_t *cell_replay_final_row(const CellReplay *r, const Ring *ring, int64_t place) {
+  int64_t at = (ring->final_first + place) & (ring->final_room - 1);
   return ring->finals + at * r->words;
 }
 
@@ -183,7 +153,7 @@ void cell_replay_add(CellReplay *r, int env, int32_t action, float reward, bool 
     ring->age = starts ? 0 : ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
   } else {
     ring->age = ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
-    memcpy(row_of(r, ring, ring->added), next, (size_t)r->words * 4);
+    memcpy(cell_replay_row(r, ring, ring->added), next, (size_t)r->words * 4);
   }
 }
 
@@ -225,7 +195,7 @@ double cell_get_number(const CellTensorData *t, int64_t index) {
 
 void cell_replay_gather(const CellReplay *r, int64_t index, int32_t b, CellBatch *batch) {
   const Ring *ring = &r->rings[index % r->options.envs];
-  int64_t number = ring->added - filled(r, ring) + index / r->options.envs;
+  int64_t number = ring->added - cell_replay_filled_of(r, ring) + index / r->options.envs;
   CELL_ASSERT(number < ring->added);
   const Transition *t = &ring->transitions[number % r->slots];
   int32_t count = r->options.observation;
@@ -236,14 +206,16 @@ void cell_replay_gather(const CellReplay *r, int64_t index, int32_t b, CellBatch
       int64_t back = r->options.context - i;
       if (back > t->age) back = t->age;
       cell_put_observation(&batch->context, (int64_t)i * batch->batch + b,
-                           row_of(r, ring, number - back), count, bits);
+                           cell_replay_row(r, ring, number - back), count, bits);
     }
   }
   if (batch->obs.data) {
-    cell_put_observation(&batch->obs, b, row_of(r, ring, number), count, bits);
+    cell_put_observation(&batch->obs, b, cell_replay_row(r, ring, number), count, bits);
   }
   if (batch->next_obs.data) {
-    const uint32_t *next = t->ended ? find_final(r, ring, number) : row_of(r, ring, number + 1);
+    const uint32_t *next = t->ended
+                               ? cell_replay_final_row(r, ring, cell_replay_final(ring, number))
+                               : cell_replay_row(r, ring, number + 1);
     cell_put_observation(&batch->next_obs, b, next, count, bits);
   }
   if (batch->action.data) cell_put_number(&batch->action, b, t->action);
@@ -251,9 +223,11 @@ void cell_replay_gather(const CellReplay *r, int64_t index, int32_t b, CellBatch
   if (batch->terminated.data) cell_put_number(&batch->terminated, b, t->terminated);
 }
 
-void cell_replay_sample(const CellReplay *r, uint64_t seed, uint64_t update, CellBatch *batch) {
+void cell_replay_sample(CellReplay *r, uint64_t seed, uint64_t update, CellBatch *batch,
+                        CellDiag *diag) {
   int64_t n = cell_replay_filled(r);
   CELL_ASSERT(n > 0);
+  if (r->mirror && cell_replay_mirror_sample(r, seed, update, diag)) return;
   for (int32_t b = 0; b < batch->batch; b++) {
     uint32_t words[4];
     cell_random(seed, CELL_STREAM_REPLAY, update, (uint32_t)b, words);

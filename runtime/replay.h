@@ -12,7 +12,10 @@
  *   cell_replay_begin(r, 0, first);                        // of the next one
  *   cell_replay_sample(r, seed, update, &batch);           // fills the tensors of `update`
  *
- * All environments are advanced equally often between two samples. */
+ * All environments are advanced equally often between two samples.
+ *
+ * On a GPU the rings may have a copy (cell_replay_mirror), from which batches are drawn and gathered without the
+ * host: the same ones, byte for byte. The rings here stay complete. */
 #ifndef CELL_REPLAY_H
 #define CELL_REPLAY_H
 
@@ -60,8 +63,19 @@ typedef struct {
 void cell_replay_gather(const CellReplay *replay, int64_t index, int32_t b, CellBatch *batch);
 
 /* Fills the batch with transitions drawn uniformly with replacement, a function of (seed, update)
- * and the content. There must be at least one transition. */
-void cell_replay_sample(const CellReplay *replay, uint64_t seed, uint64_t update, CellBatch *batch);
+ * and the content. There must be at least one transition. With a mirror the batch's tensors are left alone: the
+ * program's next run fills its inputs on the GPU, with the same. A mirror that fails is dropped with a
+ * warning. */
+void cell_replay_sample(CellReplay *replay, uint64_t seed, uint64_t update, CellBatch *batch,
+                        CellDiag *diag);
+
+/* Keeps a copy on the engine's GPU, for batches of `program`. false: the engine has no GPU (the message is then
+ * empty), or the message says why it cannot be; the replay goes on from the host's memory. The engine must
+ * outlive the replay. */
+bool cell_replay_mirror(CellReplay *replay, CellEngine *engine, const char *program, int32_t batch,
+                        char *message, size_t size);
+/* Bytes that the copy takes on the GPU; 0: there is none. */
+int64_t cell_replay_mirror_bytes(const CellReplay *replay);
 
 /* Writes one observation (bits or floats, `count` entries) as row `row` of a tensor, converting to
  * what the tensor holds. */

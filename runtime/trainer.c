@@ -127,6 +127,9 @@ CellTrainer *cell_trainer_create(const CellTrainerOptions *options, CellDiag *di
                               .terminated_only = train->episode_terminated};
   t->replay = cell_replay_create(&replay, diag);
   if (!t->replay) goto fail;
+  if (agent->engine && agent->batch > 0)
+    cell_replay_mirror(t->replay, agent->engine, "update", agent->batch, t->no_mirror,
+                       sizeof t->no_mirror);
   size_t saved = 0;
   for (int c = 0; c < agent->carry_count; c++) saved += carry_bytes(t, c);
   t->saved = cell_malloc(saved * envs + 1);
@@ -262,7 +265,7 @@ static bool step_environments(CellTrainer *t, CellDiag *diag) {
 
 static CellTrainStatus update(CellTrainer *t, CellDiag *diag) {
   CellAgent *agent = t->options.agent;
-  cell_replay_sample(t->replay, t->options.seed, (uint64_t)t->updates, &t->batch);
+  cell_replay_sample(t->replay, t->options.seed, (uint64_t)t->updates, &t->batch, diag);
   if (!agent->run(agent->context, "update", diag)) return CELL_TRAIN_FAILED;
   t->updates++, t->updates_done++, t->metric_updates++;
   bool finite = true;

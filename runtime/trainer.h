@@ -47,6 +47,7 @@ typedef struct {
   CellEpisode *running;                /* of each environment: return and length so far */
   void **env_states; /* of cell_env_create; cell_env_save copies what is in them */
   CellReplay *replay;
+  char no_mirror[512]; /* why the replay has no copy on the GPU, where there is one; else empty */
   /* what the last sweep brought */
   CellEpisode *finished;
   int finished_count;

@@ -187,6 +187,15 @@ static void announce(const Options *o, const CellNetwork *network, double expect
   fprintf(stderr, "\n");
 }
 
+static void say_where_the_replay_is(const Options *o, const CellTrainer *t) {
+  char bytes[16];
+  cell_format_count((double)cell_replay_mirror_bytes(t->replay), bytes);
+  if (cell_replay_mirror_bytes(t->replay) > 0 && !o->quiet)
+    fprintf(stderr, "the replay is on the GPU: %sB\n", bytes);
+  else if (t->no_mirror[0])
+    fprintf(stderr, "the replay stays in the host's memory: %s\n", t->no_mirror);
+}
+
 /* ---- the command ---- */
 
 static bool save(void *context, const char *path, const char *const *metadata, bool *finite,
@@ -248,6 +257,7 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
                                         .drop_state = o->drop_state};
   trainer = cell_trainer_create(&trainer_options, diag);
   if (!trainer) goto done;
+  say_where_the_replay_is(o, trainer);
   description = describe(cli, o, network, argc, argv);
   CellTrainingOptions options = {.trainer = trainer,
                                  .folder = folder,

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "codegen/codegen.h"
+#include "codegen/cuda.h"
 #include "tests/support/ir_text.h"
 
 #include <setjmp.h>
@@ -109,6 +109,27 @@ static void compiles(void **state) {
   cell_text_free(&ptx);
 }
 
+// the kernels that are kept by hand
+static void replay_compiles(void **state) {
+  (void)state;
+  if (!has_nvrtc()) return;
+  CellCudaUnit unit = {
+      .symbol = "replay", .source = cell_cuda_replay, .length = strlen(cell_cuda_replay)};
+  const CellCudaCode code = {.units = &unit, .unit_count = 1};
+  static const char *const archs[] = {"sm_80", "sm_90", "sm_100"};
+  for (int a = 0; a < 3; a++) {
+    CellCubin cubin = {0};
+    char message[1024] = "";
+    if (!cell_nvrtc_compile(&code, cell_cuda_arch(archs[a]), NULL, NULL, &cubin, message,
+                            sizeof message))
+      fail_msg("%s: %s", archs[a], message);
+    assert_int_equal(cubin.stack, 0);
+    assert_int_equal(cubin.spills, 0);
+    assert_in_range(cubin.registers, 8, 255);
+    cell_cubin_free(&cubin);
+  }
+}
+
 static int make_folder(void **state) {
   (void)state;
   return mkdtemp(folder) ? 0 : -1;
@@ -122,6 +143,6 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(compiles)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(compiles), cmocka_unit_test(replay_compiles)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -3,11 +3,14 @@
  * What a stream is given happens at its synchronisation and not before; a captured graph happens each time that
  * it is launched. Memory holds NaN until something is written. $CELLC_FAKE_CUDA says what is wrong with the
  * device: "none" (there is none), "old" (sm_70), "small" (no memory), "lost" (launches fail), "narrow" (little
- * shared memory). $CELLC_FAKE_CUDA_LOG names a file that gets a line a call. */
+ * shared memory), "dated" (a driver from before the interface that is asked for). $CELLC_FAKE_CUDA_MEMORY: bytes
+ * that it has; $CELLC_FAKE_CUDA_LOST: launches of graphs after which it is lost, for good. $CELLC_FAKE_CUDA_LOG
+ * names a file that gets a line a call. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "codegen/cuda_driver.h"
@@ -16,7 +19,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { INVALID = 1, NOT_READY = 600, CAPTURE_BROKEN = 901 };
+enum { INVALID = 1, INSUFFICIENT = 35, NOT_READY = 600, CAPTURE_BROKEN = 901 };
 
 struct CUmod_st {
   char *header, *source;
@@ -33,7 +36,7 @@ struct CUfunc_st {
   CUmodule module;
   CUfunction next;
 };
-typedef enum { COPY, FILL, LAUNCH } OpKind;
+typedef enum { COPY, FILL, LAUNCH, EVENT } OpKind;
 typedef struct {
   OpKind kind;
   void *to;
@@ -43,6 +46,7 @@ typedef struct {
   CUfunction function;
   void *arguments;
   unsigned grid, threads, shared;
+  CUevent event;
 } Op;
 typedef struct {
   Op *list;
@@ -61,9 +65,14 @@ struct CUgraphExec_st {
 struct CUctx_st {
   int references;
 };
+struct CUevent_st {
+  bool recorded;
+  struct timespec at;
+};
 
 static struct CUctx_st the_context;
 static int current; /* whether it is */
+static int graphs;  /* launched so far */
 static CUmodule modules;
 static bool find(CUfunction f);
 enum { MOST_ARGUMENTS = 4096 };
@@ -71,6 +80,12 @@ enum { MOST_ARGUMENTS = 4096 };
 static int wrong(const char *how) {
   const char *is = getenv("CELLC_FAKE_CUDA");
   return is && strcmp(is, how) == 0;
+}
+
+// a fault stays: every call after it fails
+static bool is_lost(void) {
+  const char *after = getenv("CELLC_FAKE_CUDA_LOST");
+  return after && graphs > atoi(after);
 }
 
 static void note(const char *call, const char *name) {
@@ -110,8 +125,13 @@ static void clear(Ops *ops) {
 }
 
 static CUresult perform(const Op *op) {
+  if (is_lost()) return CUDA_ERROR_LAUNCH_FAILED;
   switch (op->kind) {
   case COPY: memcpy(op->to, op->from, op->bytes); return 0;
+  case EVENT:
+    op->event->recorded = true;
+    clock_gettime(CLOCK_MONOTONIC, &op->event->at);
+    return 0;
   case FILL: memset(op->to, op->value, op->bytes); return 0;
   case LAUNCH: break;
   }
@@ -128,6 +148,7 @@ static CUresult perform(const Op *op) {
 
 static CUresult give(CUstream stream, Op op) {
   if (!current || !stream) return INVALID;
+  if (is_lost()) return CUDA_ERROR_LAUNCH_FAILED;
   push(stream->capturing ? &stream->capturing->ops : &stream->waiting, copy_op(&op));
   return 0;
 }
@@ -135,6 +156,7 @@ static CUresult give(CUstream stream, Op op) {
 // ---- devices ----
 
 EXPORT CUresult cuInit(unsigned flags) {
+  if (wrong("dated")) return INSUFFICIENT;
   return flags == 0 ? 0 : INVALID;
 }
 EXPORT CUresult cuDriverGetVersion(int *version) {
@@ -189,7 +211,8 @@ EXPORT CUresult cuGetErrorString(CUresult result, const char **text) {
           : result == CUDA_ERROR_ILLEGAL_ADDRESS ? "an illegal memory access was encountered"
           : result == CUDA_ERROR_LAUNCH_FAILED   ? "unspecified launch failure"
           : result == CUDA_ERROR_NO_DEVICE       ? "no CUDA-capable device is detected"
-                                                 : "invalid argument";
+          : result == INSUFFICIENT ? "CUDA driver version is insufficient for CUDA runtime version"
+                                   : "invalid argument";
   return 0;
 }
 
@@ -338,7 +361,10 @@ EXPORT CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
   if (!current || bytes == 0) return INVALID;
   host_unchecked = getenv("CELLC_FAKE_CUDA_UNCHECKED") != NULL;
-  void *memory = wrong("small") ? NULL : host_alloc(bytes);
+  const char *limit = getenv("CELLC_FAKE_CUDA_MEMORY");
+  bool full = limit && host_allocated() + bytes > (size_t)atoll(limit);
+  if (is_lost()) return CUDA_ERROR_LAUNCH_FAILED;
+  void *memory = wrong("small") || full ? NULL : host_alloc(bytes);
   if (!memory) return CUDA_ERROR_OUT_OF_MEMORY;
   *address = (CUdeviceptr)(uintptr_t)memory;
   return 0;
@@ -361,6 +387,9 @@ EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t count
 }
 EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes,
                                      CUstream stream) {
+  char count[32];
+  snprintf(count, sizeof count, "%zu", bytes);
+  note(stream->capturing ? "record" : "up", count);
   return give(stream,
               (Op){.kind = COPY, .to = (void *)(uintptr_t)to, .from = from, .bytes = bytes});
 }
@@ -383,7 +412,7 @@ EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
 }
 EXPORT CUresult cuStreamSynchronize(CUstream stream) {
   if (stream->capturing) return CAPTURE_BROKEN;
-  CUresult result = 0;
+  CUresult result = is_lost() ? CUDA_ERROR_LAUNCH_FAILED : 0;
   for (int i = 0; i < stream->waiting.count && result == 0; i++)
     result = perform(&stream->waiting.list[i]);
   clear(&stream->waiting);
@@ -411,6 +440,7 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph,
 }
 EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   note("graph", "");
+  graphs++;
   for (int i = 0; i < exec->ops.count; i++) {
     CUresult result = give(stream, exec->ops.list[i]);
     if (result != 0) return result;
@@ -441,6 +471,28 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned gr
            .shared = shared_bytes};
   return give(stream, op);
 }
+// ---- events ----
+
+EXPORT CUresult cuEventCreate(CUevent *event, unsigned flags) {
+  (void)flags;
+  *event = calloc(1, sizeof **event);
+  return *event ? 0 : CUDA_ERROR_OUT_OF_MEMORY;
+}
+EXPORT CUresult cuEventDestroy_v2(CUevent event) {
+  free(event);
+  return 0;
+}
+EXPORT CUresult cuEventRecord(CUevent event, CUstream stream) {
+  event->recorded = false;
+  return give(stream, (Op){.kind = EVENT, .event = event});
+}
+EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
+  if (!from->recorded || !to->recorded) return NOT_READY;
+  *milliseconds = (float)(1e3 * (double)(to->at.tv_sec - from->at.tv_sec) +
+                          1e-6 * (double)(to->at.tv_nsec - from->at.tv_nsec));
+  return 0;
+}
+
 // what the last fault was, for tests
 EXPORT const char *fake_cuda_message(void) {
   return host_message();

@@ -208,6 +208,12 @@ void host_free(void *memory) {
     }
 }
 
+size_t host_allocated(void) {
+  size_t bytes = 0;
+  for (int i = 0; i < h.memory_count; i++) bytes += h.memory[i].bytes;
+  return bytes;
+}
+
 static Shadow *shadow_of(const void *address, bool *shared) {
   const unsigned char *p = address;
   *shared = true;

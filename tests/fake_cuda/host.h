@@ -36,6 +36,8 @@ typedef void (*HostKernel)(const void *arguments);
 /* Memory of the device, so that what touches none is a fault. NULL: none is left. */
 void *host_alloc(size_t bytes);
 void host_free(void *memory);
+/* Bytes that are taken. */
+size_t host_allocated(void);
 
 /* false after a fault; host_message() says which, where. */
 bool host_launch(const char *name, HostKernel kernel, const void *arguments, int blocks,

@@ -179,7 +179,7 @@ static void test_sampling(void **state) {
   int counts[25] = {0};
   int32_t before[1000];
   for (uint64_t update = 0; update < 20; update++) {
-    cell_replay_sample(replay, 0, update, &batch);
+    cell_replay_sample(replay, 0, update, &batch, NULL);
     const int32_t *actions = batch.action.data;
     for (int b = 0; b < 1000; b++) counts[actions[b]]++;
     if (update > 0) assert_memory_not_equal(actions, before, sizeof before);
@@ -187,9 +187,9 @@ static void test_sampling(void **state) {
   }
   for (int i = 0; i < 15; i++) assert_int_equal(counts[i], 0);
   for (int i = 15; i < 25; i++) assert_in_range(counts[i], 2000 - 260, 2000 + 260);
-  cell_replay_sample(replay, 0, 19, &batch);
+  cell_replay_sample(replay, 0, 19, &batch, NULL);
   assert_memory_equal(batch.action.data, before, sizeof before);
-  cell_replay_sample(replay, 1, 19, &batch);
+  cell_replay_sample(replay, 1, 19, &batch, NULL);
   assert_memory_not_equal(batch.action.data, before, sizeof before);
   free(batch.action.data);
   cell_replay_destroy(replay);
