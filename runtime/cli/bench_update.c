@@ -24,7 +24,9 @@ typedef struct {
   int64_t open_peak, peak; /* after opening, when no tensor was touched; in all */
   CellTiming timing;
   Launch *launches; /* the longest first */
-  bool limits;      /* whether the machine's were measured */
+  CellGpuTime *gpu; /* on a GPU: its launches, in order */
+  int gpu_count;
+  bool limits; /* whether the machine's were measured */
   CellMachine machine;
   double bound; /* seconds: the sum of the launches' limits */
 } Figures;
@@ -71,6 +73,72 @@ static void count_launches(const CellBenchOptions *o, const CellNetwork *n, cons
   qsort(f->launches, (size_t)f->timing.launch_count, sizeof *f->launches, by_seconds);
 }
 
+/* ---- launches on a GPU ---- */
+
+enum { GPU_REPEATS = 20 };
+
+static double gpu_sum(const Figures *f, bool predicted) {
+  double sum = 0;
+  for (int i = 0; i < f->gpu_count; i++) sum += predicted ? f->gpu[i].predicted : f->gpu[i].seconds;
+  return sum;
+}
+
+static json_t *gpu_json(const Figures *f) {
+  json_t *list = json_array();
+  double sum = gpu_sum(f, false);
+  for (int i = 0; i < f->gpu_count; i++) {
+    const CellGpuTime *t = &f->gpu[i];
+    json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:i}", "kernel",
+                                          t->kernel, "seconds", t->seconds, "predicted_seconds",
+                                          t->predicted, "share", sum > 0 ? t->seconds / sum : 0,
+                                          "blocks", (json_int_t)t->blocks, "shared_bytes",
+                                          (json_int_t)t->shared_bytes, "registers", t->registers));
+  }
+  return list;
+}
+
+// launches of one kernel in one row, the longest first
+static int merge_gpu(const Figures *f, CellGpuTime *rows, int *launches) {
+  int n = 0;
+  for (int i = 0; i < f->gpu_count; i++) {
+    int at = 0;
+    while (at < n && rows[at].kernel != f->gpu[i].kernel) at++;
+    if (at == n) {
+      rows[n] = f->gpu[i], launches[n++] = 1;
+      continue;
+    }
+    rows[at].seconds += f->gpu[i].seconds, rows[at].predicted += f->gpu[i].predicted;
+    launches[at]++;
+  }
+  for (int i = 1; i < n; i++)
+    for (int k = i; k > 0 && rows[k].seconds > rows[k - 1].seconds; k--) {
+      CellGpuTime row = rows[k];
+      int count = launches[k];
+      rows[k] = rows[k - 1], launches[k] = launches[k - 1];
+      rows[k - 1] = row, launches[k - 1] = count;
+    }
+  return n;
+}
+
+static void print_gpu(const CellBenchOptions *o, const Figures *f) {
+  if (f->gpu_count == 0) return;
+  CellGpuTime *rows = cell_malloc((size_t)f->gpu_count * sizeof *rows);
+  int *launches = cell_malloc((size_t)f->gpu_count * sizeof *launches);
+  int n = merge_gpu(f, rows, launches);
+  double sum = gpu_sum(f, false), predicted = gpu_sum(f, true);
+  printf("\n%d launches one by one %.6f s; predicted for %s (%s) %.6f s\n", f->gpu_count, sum,
+         o->network.engine.gpu->name, o->network.engine.gpu->device, predicted);
+  printf("%-16s %8s %8s %9s %11s %6s %11s %9s\n", "kernel", "launches", "blocks", "registers",
+         "microsec", "part", "predicted", "of it");
+  for (int i = 0; i < n; i++)
+    printf("%-16s %8d %8lld %9d %11.2f %5.1f%% %11.2f %8.0f%%\n", rows[i].kernel, launches[i],
+           (long long)rows[i].blocks, rows[i].registers, 1e6 * rows[i].seconds,
+           sum > 0 ? 100 * rows[i].seconds / sum : 0, 1e6 * rows[i].predicted,
+           rows[i].seconds > 0 ? 100 * rows[i].predicted / rows[i].seconds : 0);
+  free(rows);
+  free(launches);
+}
+
 /* ---- JSON ---- */
 
 static json_t *launch_json(const Launch *l, bool limits) {
@@ -111,6 +179,13 @@ static void print_json(const CellBenchOptions *o, const char *program, const Cel
       "peak_bytes", (json_int_t)f->peak, "arena_bytes",
       (json_int_t)(n->plan ? n->plan->arena_bytes : 0), "threads", o->threads, "roofline",
       roofline_json(f), "launches", launches);
+  if (f->gpu_count > 0) {
+    json_object_set_new(document, "gpu",
+                        json_pack("{s:s, s:s, s:f, s:f}", "arch", o->network.engine.gpu->name,
+                                  "predicted_for", o->network.engine.gpu->device, "seconds",
+                                  gpu_sum(f, false), "predicted_seconds", gpu_sum(f, true)));
+    json_object_set_new(json_object_get(document, "gpu"), "launches", gpu_json(f));
+  }
   cell_json_print(document, stdout);
 }
 
@@ -165,7 +240,8 @@ static void print_launches(const Figures *f) {
   free(rows);
 }
 
-static void print_text(const char *program, const CellNetwork *n, const Figures *f) {
+static void print_text(const CellBenchOptions *o, const char *program, const CellNetwork *n,
+                       const Figures *f) {
   char arena[16], peak[16], open_peak[16];
   const CellTiming *t = &f->timing;
   cell_format_count((double)(n->plan ? n->plan->arena_bytes : 0), arena);
@@ -189,6 +265,7 @@ static void print_text(const char *program, const CellNetwork *n, const Figures 
   printf("arena %sB, peak memory %sB, %sB of it before tensors were used\n", arena, peak,
          open_peak);
   print_launches(f);
+  print_gpu(o, f);
 }
 
 bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char *program,
@@ -208,6 +285,10 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
       .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
   bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);
   if (ok) {
+    f.gpu_count = cell_engine_gpu_times(n->engine, program, GPU_REPEATS, &f.gpu, diag);
+    ok = f.gpu_count >= 0;
+  }
+  if (ok) {
     // memory before OpenBLAS is opened: it is ours
     f.peak = cell_bench_peak_bytes();
     count_launches(o, n, program, &f, diag);
@@ -215,9 +296,10 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
     if (cli->json)
       print_json(o, program, n, &f);
     else
-      print_text(program, n, &f);
+      print_text(o, program, n, &f);
   }
   free(f.launches);
+  free(f.gpu);
   free(f.timing.launches);
   cell_network_close(n);
   return ok;
