@@ -9,7 +9,8 @@ enum { MAX_VALUES = 64, MAX_CELLS = 4, MAX_ENTRIES = 400 };
 
 typedef struct {
   int rank, shape[3];
-  bool varies; /* over the action */
+  bool varies; /* some entry does, over the action */
+  bool all;    /* every entry does; false also where that is not known */
 } Shape;
 
 typedef struct {
@@ -40,7 +41,7 @@ static int entries(const Shape *s) {
 }
 
 static Shape shape_of(int rank, int a, int b, int c, bool varies) {
-  return (Shape){rank, {a, b, c}, varies};
+  return (Shape){rank, {a, b, c}, varies, varies};
 }
 
 /* ---- statements ---- */
@@ -49,6 +50,12 @@ static Shape shape_of(int rank, int a, int b, int c, bool varies) {
 static void bind(Writer *w, Shape s) {
   cell_text_printf(w->out, "  v%d = ", w->count);
   w->values[w->count++] = s;
+}
+
+/* the same of a value whose entries each read some of another's, those of `s` */
+static void bind_like(Writer *w, Shape r, const Shape *s) {
+  r.varies = s->varies, r.all = s->all;
+  bind(w, r);
 }
 
 static bool same(const Shape *a, const Shape *b) {
@@ -131,7 +138,7 @@ static void binary(Writer *w, int v) {
     return;
   }
   Shape s = w->values[v];
-  s.varies |= w->values[u].varies;
+  s.varies |= w->values[u].varies, s.all |= w->values[u].all;
   bind(w, s);
   cell_text_printf(w->out, PICK(w, forms), v, u);
 }
@@ -180,14 +187,14 @@ static void reshaped(Writer *w, int v) {
   } else if (n % k == 0 && n > 1 && pick(w, 4)) {
     int j = 1 + pick(w, 3);
     if (n / k % j == 0 && pick(w, 3) == 0) {
-      bind(w, shape_of(3, k, j, n / k / j, s.varies));
+      bind_like(w, shape_of(3, k, j, n / k / j, false), &s);
       cell_text_printf(w->out, "reshape(v%d, [%d, %d, %d])", v, k, j, n / k / j);
     } else {
-      bind(w, shape_of(2, k, n / k, 0, s.varies));
+      bind_like(w, shape_of(2, k, n / k, 0, false), &s);
       cell_text_printf(w->out, "reshape(v%d, [%d, %d])", v, k, n / k);
     }
   } else {
-    bind(w, shape_of(1, n, 0, 0, s.varies));
+    bind_like(w, shape_of(1, n, 0, 0, false), &s);
     cell_text_printf(w->out, "flatten(v%d)", v);
   }
 }
@@ -202,6 +209,8 @@ static void sliced(Writer *w, int v) {
     for (int i = dim; i + 1 < r.rank; i++) r.shape[i] = r.shape[i + 1];
     r.rank--;
   }
+  /* of a value that varies in part it may be the other part */
+  r.varies = s.all;
   bind(w, r);
   cell_text_printf(w->out, "v%d[", v);
   for (int i = 0; i < dim; i++) cell_text_printf(w->out, ":, ");
@@ -214,14 +223,14 @@ static void sliced(Writer *w, int v) {
 static void joined(Writer *w, int v) {
   int u = pick(w, w->count);
   Shape s = w->values[v], t = w->values[u];
-  bool varies = s.varies || t.varies;
+  Shape both = {.varies = s.varies || t.varies, .all = s.all && t.all};
   int axis = s.rank ? pick(w, s.rank) : 0;
   Shape other = t;
   if (s.rank && s.rank == t.rank) {
     other.shape[axis] = s.shape[axis];
     if (same(&other, &s) && entries(&s) + entries(&t) <= MAX_ENTRIES) {
-      s.shape[axis] += t.shape[axis], s.varies = varies;
-      bind(w, s);
+      s.shape[axis] += t.shape[axis];
+      bind_like(w, s, &both);
       cell_text_printf(w->out, "concat(v%d, v%d, axis = %d)", v, u, axis);
       return;
     }
@@ -230,7 +239,7 @@ static void joined(Writer *w, int v) {
     elementwise(w, v);
     return;
   }
-  bind(w, shape_of(1, entries(&s) + entries(&t), 0, 0, varies));
+  bind_like(w, shape_of(1, entries(&s) + entries(&t), 0, 0, false), &both);
   cell_text_printf(w->out, "concat(v%d, v%d)", v, u);
 }
 
@@ -241,25 +250,25 @@ static void product(Writer *w, int v) {
   for (int i = 0; i < w->count; i++) {
     int u = (from + i) % w->count;
     Shape t = w->values[u];
-    bool varies = s.varies || t.varies;
+    Shape either = {.varies = s.varies || t.varies, .all = s.all || t.all};
     if (s.rank == 2 && t.rank == 1 && s.shape[1] == t.shape[0]) {
-      bind(w, shape_of(1, s.shape[0], 0, 0, varies));
+      bind_like(w, shape_of(1, s.shape[0], 0, 0, false), &either);
       cell_text_printf(w->out, "v%d @ v%d / %d", v, u, 1 + t.shape[0] / 4);
       return;
     }
     if (s.rank == 1 && t.rank == 2 && s.shape[0] == t.shape[0] && t.shape[1] > 0) {
-      bind(w, shape_of(1, t.shape[1], 0, 0, varies));
+      bind_like(w, shape_of(1, t.shape[1], 0, 0, false), &either);
       cell_text_printf(w->out, "v%d @ v%d / %d", v, u, 1 + t.shape[0] / 4);
       return;
     }
     if (s.rank == 1 && t.rank == 1 && s.shape[0] == t.shape[0] && u != v) {
-      bind(w, shape_of(0, 0, 0, 0, varies));
+      bind(w, shape_of(0, 0, 0, 0, either.varies));
       cell_text_printf(w->out, "tanh(v%d @ v%d)", v, u);
       return;
     }
     if (s.rank == 2 && t.rank == 2 && s.shape[1] == t.shape[0] &&
         s.shape[0] * t.shape[1] <= MAX_ENTRIES) {
-      bind(w, shape_of(2, s.shape[0], t.shape[1], 0, varies));
+      bind_like(w, shape_of(2, s.shape[0], t.shape[1], 0, false), &either);
       cell_text_printf(w->out, "v%d @ v%d / %d", v, u, 1 + t.shape[0] / 4);
       return;
     }
@@ -267,10 +276,9 @@ static void product(Writer *w, int v) {
       int last = s.shape[s.rank - 1], other = s.shape[s.rank - 2];
       bool turn = pick(w, 2);
       Shape r = s;
-      r.varies = varies;
       r.shape[r.rank - 1] = r.shape[r.rank - 2] = turn ? last : other;
       if (entries(&r) > MAX_ENTRIES) continue;
-      bind(w, r);
+      bind_like(w, r, &either);
       cell_text_printf(w->out, turn ? "v%d.T @ v%d / %d" : "v%d @ v%d.T / %d", v, u,
                        1 + (turn ? other : last) / 4);
       return;
@@ -280,7 +288,8 @@ static void product(Writer *w, int v) {
     int u = pick(w, w->count);
     Shape t = w->values[u];
     if (t.rank == 1 && s.shape[0] * t.shape[0] <= MAX_ENTRIES) {
-      bind(w, shape_of(2, s.shape[0], t.shape[0], 0, s.varies || t.varies));
+      Shape either = {.varies = s.varies || t.varies, .all = s.all || t.all};
+      bind_like(w, shape_of(2, s.shape[0], t.shape[0], 0, false), &either);
       cell_text_printf(w->out, "outer(v%d, v%d)", v, u);
       return;
     }
