@@ -7,52 +7,23 @@
 
 #include <cmocka.h>
 
-#include "ir/support.h"
+#include "tests/support/program.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
-#define TINY                                                                                       \
-  "'" CELLC_SOURCE_DIR "/examples/arq.cell' --set l1.n=4 --set l2.n=3 --set l3.n=3 "               \
-  "--set l1.heads=2 --set l2.heads=2 --set l3.heads=2 --set train.batch=2 --set train.context=2 "  \
-  "--set train.replay=100 --env minatar/breakout "
+#define TINY SMALL_NETWORK "--env minatar/breakout "
 #define SHORT "--seconds 0.01 --warm-up 0 --threads 1 "
 
-// runs `cellc ARGUMENTS`; its exit code, with what it printed on one stream or both
-static int run(const char *arguments, const char *streams, CellText *output) {
-  CellText command = {0};
-  cell_text_printf(&command, "{ XDG_CACHE_HOME=/tmp/cellc-test-bench '%s/cellc' %s; } %s",
-                   CELLC_BINARY_DIR, arguments, streams);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
-  assert_non_null(pipe);
-  char part[4096];
-  size_t length;
-  while ((length = fread(part, 1, sizeof part, pipe)) > 0) cell_text_append(output, part, length);
-  cell_text_append(output, "", 0);
-  int status = pclose(pipe);
-  cell_text_free(&command);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  CellText output = {0};
-  int got = run(arguments, "2>&1", &output);
-  const char *text = output.data ? output.data : "";
-  if (got != code || !strstr(text, part))
-    fail_msg("cellc %s: code %d, want %d and `%s`, got:\n%.2000s", arguments, got, code, part,
-             text);
-  cell_text_free(&output);
-}
-
 static json_t *document(const char *arguments) {
-  CellText output = {0};
-  int code = run(arguments, "2>/dev/null", &output);
-  json_t *root = json_loads(output.data ? output.data : "", 0, NULL);
+  CellText line = {0}, output = {0};
+  cell_text_printf(&line, "cellc %s 2>/dev/null", arguments);
+  int code = shell(line.data, &output);
+  json_t *root = json_loads(output.data, 0, NULL);
   if (code != 0 || !root)
-    fail_msg("cellc %s: code %d, and no JSON:\n%.2000s", arguments, code,
-             output.data ? output.data : "");
+    fail_msg("cellc %s: code %d, and no JSON:\n%.2000s", arguments, code, output.data);
+  cell_text_free(&line);
   cell_text_free(&output);
   return root;
 }
@@ -121,7 +92,7 @@ static void test_env(void **state) {
   expect("bench env classic/acrobot --seconds 0.02 --warm-up 0", 0, "steps a second on one core");
   // a simulation has to be opened, where there is one
   CellText output = {0};
-  int code = run("bench env dmc/walker-walk --seconds 0.02 --warm-up 0", "2>&1", &output);
+  int code = run("bench env dmc/walker-walk --seconds 0.02 --warm-up 0", &output);
   assert_true(code == 0 || code == 3);
   cell_text_free(&output);
 }
@@ -229,16 +200,16 @@ static void test_rewrites(void **state) {
 
   // leaving out a rule changes the graph, leaving out none of them does not
   CellText with = {0}, without = {0};
-  assert_int_equal(run("emit " TINY "--stage grad --program update", "2>&1", &with), 0);
+  assert_int_equal(run("emit " TINY "--stage grad --program update", &with), 0);
   assert_int_equal(
-      run("emit " TINY "--stage grad --program update --disable unit-reshape", "2>&1", &without),
-      0);
+      run("emit " TINY "--stage grad --program update --disable unit-reshape", &without), 0);
   assert_string_not_equal(with.data, without.data);
   cell_text_free(&with);
   cell_text_free(&without);
 }
 
 int main(void) {
+  setenv("XDG_CACHE_HOME", "/tmp/cellc-test-bench", 1);
   const struct CMUnitTest compiled[] = {cmocka_unit_test(test_roofline),
                                         cmocka_unit_test(test_compile)};
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_env),

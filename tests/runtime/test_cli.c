@@ -6,33 +6,10 @@
 
 #include <cmocka.h>
 
-#include "ir/support.h"
+#include "tests/support/program.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-
-/* Runs `cellc arguments` in a shell; returns its exit code and the text of both streams. */
-static int run(const char *arguments, char *text, size_t room) {
-  CellText command = {0};
-  cell_text_printf(&command, "{ '%s/cellc' %s; } 2>&1", CELLC_BINARY_DIR, arguments);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor)
-  cell_text_free(&command);
-  assert_non_null(pipe);
-  size_t length = fread(text, 1, room - 1, pipe);
-  text[length] = 0;
-  int status = pclose(pipe);
-  assert_true(WIFEXITED(status));
-  return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  char text[8192];
-  int got = run(arguments, text, sizeof text);
-  if (got != code || !strstr(text, part))
-    fail_msg("cellc %s: code %d, want %d and `%s`, got:\n%s", arguments, got, code, part, text);
-}
 
 static void test_help(void **state) {
   (void)state;
@@ -58,11 +35,13 @@ static void test_usage_errors(void **state) {
 
 static void test_version(void **state) {
   (void)state;
-  char text[1024];
-  assert_int_equal(run("version", text, sizeof text), 0);
-  assert_int_equal(strncmp(text, "cellc ", 6), 0);
-  assert_int_equal(run("version --json", text, sizeof text), 0);
-  json_t *document = json_loads(text, 0, NULL);
+  CellText text = {0};
+  assert_int_equal(run("version", &text), 0);
+  assert_int_equal(strncmp(text.data, "cellc ", 6), 0);
+  text.length = 0;
+  assert_int_equal(run("version --json", &text), 0);
+  json_t *document = json_loads(text.data, 0, NULL);
+  cell_text_free(&text);
   assert_non_null(document);
   assert_string_equal(json_string_value(json_object_get(document, "schema")), "cellc.version.1");
   assert_non_null(json_object_get(document, "version"));

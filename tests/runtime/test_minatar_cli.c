@@ -1,38 +1,10 @@
 /* `cellc env` from outside: the recorded traces by bytes, and what bad input gets. */
 #include "minatar_data.h"
 
-#include "ir/support.h"
+#include "tests/support/program.h"
 
 #include <jansson.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-// runs `cellc env ARGUMENTS` in a shell; returns its exit code, with the output of both streams
-static int run(const char *arguments, CellText *out) {
-  CellText command = {0};
-  cell_text_printf(&command, "{ '%s/cellc' env %s; } 2>&1", CELLC_BINARY_DIR, arguments);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
-  assert_non_null(pipe);
-  char part[4096];
-  for (size_t length; (length = fread(part, 1, sizeof part, pipe)) > 0;) {
-    cell_text_append(out, part, length);
-  }
-  int status = pclose(pipe);
-  assert_true(WIFEXITED(status));
-  cell_text_free(&command);
-  return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  CellText text = {0};
-  cell_text_append(&text, "", 0);
-  int got = run(arguments, &text);
-  if (got != code || !strstr(text.data, part)) {
-    fail_msg("cellc env %s: code %d, want %d and `%s`, got:\n%.2000s", arguments, got, code, part,
-             text.data);
-  }
-  cell_text_free(&text);
-}
 
 // the whole output equals the file
 static void expect_file(const char *arguments, const char *name) {
@@ -51,9 +23,9 @@ static void expect_file(const char *arguments, const char *name) {
 
 static void traces(void **unused) {
   (void)unused;
-  expect_file("trace minatar/space-invaders --seed 0 --steps 5000", "space_invaders-0.csv");
-  expect_file("trace minatar/breakout", "breakout-0.csv");
-  expect("trace minatar/seaquest -s 204 -n 20000 --action-set minimal --digest", 0,
+  expect_file("env trace minatar/space-invaders --seed 0 --steps 5000", "space_invaders-0.csv");
+  expect_file("env trace minatar/breakout", "breakout-0.csv");
+  expect("env trace minatar/seaquest -s 204 -n 20000 --action-set minimal --digest", 0,
          "seaquest,204,");
   if (!all_data()) {
     print_message("left out without CELLC_REFERENCE: recorded actions\n");
@@ -62,7 +34,7 @@ static void traces(void **unused) {
   char path[4096];
   CellText arguments = {0};
   data_path(path, "seaquest-deep-77.csv");
-  cell_text_printf(&arguments, "trace minatar/seaquest --seed 77 --actions '%s'", path);
+  cell_text_printf(&arguments, "env trace minatar/seaquest --seed 77 --actions '%s'", path);
   expect_file(arguments.data, "seaquest-deep-77.csv");
   cell_text_printf(&arguments, " -n 5001");
   expect(arguments.data, 1, "holds 5000 actions, --steps asks for 5001\n");
@@ -71,12 +43,13 @@ static void traces(void **unused) {
 
 static void list(void **unused) {
   (void)unused;
-  expect("ls", 0, "minatar/space_invaders   10x10x6:bits");
-  expect("ls", 0, "classic/cartpole         4                2                500          keep");
-  expect("trace classic/mountain-car -n 1", 0,
+  expect("env ls", 0, "minatar/space_invaders   10x10x6:bits");
+  expect("env ls", 0,
+         "classic/cartpole         4                2                500          keep");
+  expect("env trace classic/mountain-car -n 1", 0,
          "step,action,reward,terminated,truncated,position,velocity\n0,,,,,-0.");
   CellText text = {0};
-  assert_int_equal(run("ls --json", &text), 0);
+  assert_int_equal(run("env ls --json", &text), 0);
   json_t *document = json_loads(text.data, 0, NULL);
   assert_non_null(document);
   const json_t *environments = json_object_get(document, "environments");
@@ -97,31 +70,32 @@ static void list(void **unused) {
 static void bad_usage(void **unused) {
   (void)unused;
   static const char *const cases[][2] = {
-      {"", "something is missing: cellc env ls | trace ENV\n"},
-      {"lost", "there is no `lost`, only ls and trace\n"},
-      {"ls more", "`ls` takes no `more`\n"},
-      {"ls --seed 1", "`ls` takes no option but --json\n"},
-      {"trace", "`trace` wants an environment; `cellc env ls` lists all\n"},
-      {"trace minatar/breakout more", "`more`"},
-      {"trace --json minatar/breakout", "`trace` prints no JSON\n"},
-      {"trace minatar/brekout",
+      {"env", "something is missing: cellc env ls | trace ENV\n"},
+      {"env lost", "there is no `lost`, only ls and trace\n"},
+      {"env ls more", "`ls` takes no `more`\n"},
+      {"env ls --seed 1", "`ls` takes no option but --json\n"},
+      {"env trace", "`trace` wants an environment; `cellc env ls` lists all\n"},
+      {"env trace minatar/breakout more", "`more`"},
+      {"env trace --json minatar/breakout", "`trace` prints no JSON\n"},
+      {"env trace minatar/brekout",
        "there is no environment `minatar/brekout`; did you mean `minatar/breakout`?\n"},
-      {"trace space-invaders", "did you mean `minatar/space_invaders`?\n"},
-      {"trace minatar/tetris",
+      {"env trace space-invaders", "did you mean `minatar/space_invaders`?\n"},
+      {"env trace minatar/tetris",
        "there is no environment `minatar/tetris`; `cellc env ls` lists all\n"},
-      {"trace minatar/breakout --seed 4294967296",
+      {"env trace minatar/breakout --seed 4294967296",
        "`--seed 4294967296` wants a whole number from 0 to 4294967295\n"},
-      {"trace minatar/breakout --seed=-1", "wants a whole number from 0"},
-      {"trace minatar/breakout --seed 99999999999999999999999", "wants a whole number from 0"},
-      {"trace minatar/breakout --seed ''", "wants a whole number from 0"},
-      {"trace minatar/breakout --steps 1.5", "`--steps 1.5` wants a whole number\n"},
-      {"trace minatar/breakout --sticky nan", "`--sticky nan` wants a number from 0 to 1\n"},
-      {"trace minatar/breakout --sticky 1.01", "wants a number from 0 to 1\n"},
-      {"trace minatar/breakout --action-set half", "`--action-set half` wants full or minimal\n"},
-      {"trace minatar/breakout --action-set full --actions x", "is for generated actions"},
-      {"trace minatar/breakout --sed 1", "did you mean `--seed`?\n"},
-      {"trace classic/cartpole --sticky 0", "it takes only --seed, --steps, --actions\n"},
-      {"trace classic/cartpole --digest", "`classic/cartpole` is no game of MinAtar"},
+      {"env trace minatar/breakout --seed=-1", "wants a whole number from 0"},
+      {"env trace minatar/breakout --seed 99999999999999999999999", "wants a whole number from 0"},
+      {"env trace minatar/breakout --seed ''", "wants a whole number from 0"},
+      {"env trace minatar/breakout --steps 1.5", "`--steps 1.5` wants a whole number\n"},
+      {"env trace minatar/breakout --sticky nan", "`--sticky nan` wants a number from 0 to 1\n"},
+      {"env trace minatar/breakout --sticky 1.01", "wants a number from 0 to 1\n"},
+      {"env trace minatar/breakout --action-set half",
+       "`--action-set half` wants full or minimal\n"},
+      {"env trace minatar/breakout --action-set full --actions x", "is for generated actions"},
+      {"env trace minatar/breakout --sed 1", "did you mean `--seed`?\n"},
+      {"env trace classic/cartpole --sticky 0", "it takes only --seed, --steps, --actions\n"},
+      {"env trace classic/cartpole --digest", "`classic/cartpole` is no game of MinAtar"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect(cases[i][0], 2, cases[i][1]);
 }
@@ -133,16 +107,16 @@ static void expect_actions(const char *text, size_t length, int code, const char
   assert_true(descriptor >= 0);
   assert_int_equal(write(descriptor, text, length), length);
   close(descriptor);
-  snprintf(arguments, sizeof arguments, "trace minatar/freeway --actions %s", path);
+  snprintf(arguments, sizeof arguments, "env trace minatar/freeway --actions %s", path);
   expect(arguments, code, part);
   unlink(path);
 }
 
 static void bad_actions(void **unused) {
   (void)unused;
-  expect("trace minatar/freeway --actions /nowhere/at/all", 1,
+  expect("env trace minatar/freeway --actions /nowhere/at/all", 1,
          "cannot open \"/nowhere/at/all\": No such file or directory");
-  expect("trace minatar/freeway --actions /", 1, "cannot read \"/\": Is a directory");
+  expect("env trace minatar/freeway --actions /", 1, "cannot read \"/\": Is a directory");
   expect_actions("", 0, 1, "holds no actions");
   expect_actions("# nothing\nO,0,00\n", 17, 1, "holds no actions");
   expect_actions("1,0\n6,0\n", 8, 1, ":2: expected an action from 0 to 5 at the start of the line");
@@ -155,11 +129,11 @@ static void bad_actions(void **unused) {
 
 static void output_that_does_not_arrive(void **unused) {
   (void)unused;
-  expect("ls >/dev/full", 1, "cannot write to standard output");
-  expect("trace minatar/freeway >/dev/full", 1, "cannot write to standard output");
-  expect("trace minatar/freeway --digest >/dev/full", 1, "cannot write to standard output");
+  expect("env ls >/dev/full", 1, "cannot write to standard output");
+  expect("env trace minatar/freeway >/dev/full", 1, "cannot write to standard output");
+  expect("env trace minatar/freeway --digest >/dev/full", 1, "cannot write to standard output");
   // ends at once, not after 10^15 steps
-  expect("trace minatar/freeway -n 1000000000000000 | head -1", 0,
+  expect("env trace minatar/freeway -n 1000000000000000 | head -1", 0,
          "cannot write to standard output");
 }
 

@@ -9,6 +9,7 @@
 
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
+#include "tests/support/program.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// everything lies in a folder of its own, which is the working folder
-static char folder[] = "/tmp/cellc-run-XXXXXX";
 static CellDiag *diag;
 
 static const char network[] = "network small\n"
@@ -109,35 +108,17 @@ static void expect_same(const char *a, const char *b, const char *prefix) {
 
 // ---- the program ----
 
-static int run(const char *arguments, char *text, size_t room) {
-  CellText command = {0};
-  cell_text_printf(&command, "{ '%s/cellc' %s; } 2>&1", CELLC_BINARY_DIR, arguments);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor)
-  cell_text_free(&command);
-  assert_non_null(pipe);
-  size_t length = fread(text, 1, room - 1, pipe);
-  text[length] = 0;
-  int status = pclose(pipe);
-  assert_true(WIFEXITED(status));
-  return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  char text[8192];
-  int got = run(arguments, text, sizeof text);
-  if (got != code || !strstr(text, part))
-    fail_msg("cellc %s: code %d, want %d and `%s`, got:\n%s", arguments, got, code, part, text);
-}
-
 // runs without a word
 static void fine(const char *format, ...) CELL_PRINTF(1, 2);
 static void fine(const char *format, ...) {
   va_list arguments;
-  char line[1024], text[8192];
+  char line[1024];
+  CellText text = {0};
   va_start(arguments, format);
   vsnprintf(line, sizeof line, format, arguments);
   va_end(arguments);
-  if (run(line, text, sizeof text) != 0 || text[0]) fail_msg("cellc %s:\n%s", line, text);
+  if (run(line, &text) != 0 || text.data[0]) fail_msg("cellc %s:\n%s", line, text.data);
+  cell_text_free(&text);
 }
 
 // ---- what comes out ----
@@ -527,14 +508,7 @@ static void test_unwritable(void **state) {
   expect(RUN "--program update --in in --out none/out", 1, "none/out");
   expect(RUN "--program update --in in --out .", 1, "`.`");
   assert_true(cell_write_file("out", "old", 3, diag));
-  char text[4096];
-  CellText command = {0};
-  cell_text_printf(&command, "version >version && ulimit -f 1 && '%s/cellc' %s", CELLC_BINARY_DIR,
-                   UPDATE);
-  int code = run(command.data, text, sizeof text);
-  cell_text_free(&command);
-  if (code != 1 || !strstr(text, "/out`: an earlier write failed"))
-    fail_msg("code %d:\n%s", code, text);
+  expect_line("ulimit -f 1 && cellc " UPDATE, 1, "/out`: an earlier write failed");
   size_t length;
   char *bytes = cell_read_file("out", 100, &length, diag);
   assert_non_null(bytes);
@@ -545,44 +519,16 @@ static void test_unwritable(void **state) {
 
 // ---- ----
 
-static int make_folder(void **state) {
-  (void)state;
-  if (!mkdtemp(folder) || chdir(folder)) return -1;
+// the test's folder is the working folder too
+static int prepare(void **state) {
+  if (make_folder(state) || chdir(folder())) return -1;
   diag = cell_diag_create();
   return cell_write_file("small.cell", network, strlen(network), diag) ? 0 : -1;
 }
 
-static int remove_folder(void **state) {
-  (void)state;
-  static const char *const files[] = {"constant.cell",
-                                      "small.cell",
-                                      "in",
-                                      "out",
-                                      "one",
-                                      "two",
-                                      "three",
-                                      "thrice",
-                                      "half",
-                                      "whole",
-                                      "all",
-                                      "some",
-                                      "a",
-                                      "b",
-                                      "c",
-                                      "given",
-                                      "four",
-                                      "first",
-                                      "second",
-                                      "cut",
-                                      "lie",
-                                      "interp",
-                                      "interp-kernels",
-                                      "act-interp",
-                                      "act-interp-kernels",
-                                      "version"};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(files[i]);
+static int clean_up(void **state) {
   cell_diag_destroy(diag);
-  return chdir("/") || rmdir(folder);
+  return remove_folder(state);
 }
 
 int main(void) {
@@ -600,5 +546,5 @@ int main(void) {
       cmocka_unit_test(test_wrong_files),
       cmocka_unit_test(test_unwritable),
   };
-  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+  return cmocka_run_group_tests(tests, prepare, clean_up);
 }

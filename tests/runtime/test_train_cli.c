@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "runtime/run_folder.h"
+#include "tests/support/program.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,39 +18,8 @@
 #include <unistd.h>
 
 // a network that the interpreter trains in a second
-#define TINY                                                                                       \
-  "'" CELLC_SOURCE_DIR "/examples/arq.cell' --set l1.n=4 --set l2.n=3 --set l3.n=3 "               \
-  "--set l1.heads=2 --set l2.heads=2 --set l3.heads=2 --set train.batch=2 --set train.context=2 "  \
-  "--set train.warmup=50 --set train.replay=100 "
+#define TINY SMALL_NETWORK "--set train.warmup=50 "
 #define FAST TINY "--backend interp --env minatar/breakout "
-
-static char root[] = "/tmp/cellc-test-train-XXXXXX";
-
-// runs `cellc ARGUMENTS` in a shell in the root; its exit code, with the output of both streams
-static int run(const char *arguments, CellText *output) {
-  CellText command = {0};
-  cell_text_printf(&command, "cd %s && { '%s/cellc' %s; } 2>&1", root, CELLC_BINARY_DIR, arguments);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
-  assert_non_null(pipe);
-  char part[4096];
-  size_t length;
-  while ((length = fread(part, 1, sizeof part, pipe)) > 0) cell_text_append(output, part, length);
-  cell_text_append(output, "", 0);
-  int status = pclose(pipe);
-  cell_text_free(&command);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  CellText output = {0};
-  int got = run(arguments, &output);
-  const char *text = output.data ? output.data : "";
-  if (got != code || !strstr(text, part)) {
-    fail_msg("cellc %s: code %d, want %d and `%s`, got:\n%.2000s", arguments, got, code, part,
-             text);
-  }
-  cell_text_free(&output);
-}
 
 static void test_usage(void **state) {
   (void)state;
@@ -115,12 +85,12 @@ static void sleep_a_little(void) {
 
 // starts a run that would take hours, waits until it writes, sends the signals
 static int stop(int first, int second) {
-  char folder[128], command[2048];
+  char place[128], command[2048];
   static int count;
-  snprintf(folder, sizeof folder, "%s/stop%d", root, ++count);
+  snprintf(place, sizeof place, "%s/stop%d", folder(), ++count);
   snprintf(command, sizeof command,
            "exec '%s/cellc' train " FAST "--steps 1e9 --quiet --runs %s > /dev/null",
-           CELLC_BINARY_DIR, folder);
+           CELLC_BINARY_DIR, place);
   pid_t child = fork();
   assert_true(child >= 0);
   if (child == 0) {
@@ -129,7 +99,7 @@ static int stop(int first, int second) {
   }
   // its folder has episodes once the loop runs, which is after the signals are caught
   char find[512];
-  snprintf(find, sizeof find, "test $(cat %s/*/episodes.csv 2>/dev/null | wc -l) -gt 3", folder);
+  snprintf(find, sizeof find, "test $(cat %s/*/episodes.csv 2>/dev/null | wc -l) -gt 3", place);
   for (int i = 0; system(find) != 0; i++) { // NOLINT(bugprone-command-processor,cert-env33-c)
     assert_true(i < 1000);
     sleep_a_little();
@@ -147,7 +117,7 @@ static int stop(int first, int second) {
   if (!second) {
     snprintf(find, sizeof find,
              "grep -q '\"status\": \"stopped\"' %s/*/run.json && test -s %s/*/params.safetensors",
-             folder, folder);
+             place, place);
     assert_int_equal(system(find), 0); // NOLINT(bugprone-command-processor,cert-env33-c)
   }
   return WEXITSTATUS(status);
@@ -163,22 +133,11 @@ static void test_signals(void **state) {
   assert_true(code == 130 || code == 143);
 }
 
-static int make_root(void **state) {
-  (void)state;
-  return mkdtemp(root) ? 0 : -1;
-}
-static int remove_root(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", root);
-  return system(command); // NOLINT(bugprone-command-processor,cert-env33-c)
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_usage),   cmocka_unit_test(test_a_run_and_what_can_be_done_with_it),
       cmocka_unit_test(test_info),    cmocka_unit_test(test_divergence),
       cmocka_unit_test(test_signals),
   };
-  return cmocka_run_group_tests(tests, make_root, remove_root);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "runtime/files.h"
+#include "tests/support/program.h"
 
 #include <gif_lib.h>
 #include <jansson.h>
@@ -20,35 +21,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-static char root[] = "/tmp/cellc-test-watch-XXXXXX";
-
-// runs `cellc ARGUMENTS` in a shell in the root; its exit code, with the output of both streams
-static int run(const char *arguments, CellText *output) {
-  CellText command = {0};
-  cell_text_printf(&command, "cd %s && { '%s/cellc' %s; } 2>&1", root, CELLC_BINARY_DIR, arguments);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
-  assert_non_null(pipe);
-  char part[4096];
-  size_t length;
-  while ((length = fread(part, 1, sizeof part, pipe)) > 0) cell_text_append(output, part, length);
-  cell_text_append(output, "", 0);
-  int status = pclose(pipe);
-  cell_text_free(&command);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void expect(const char *arguments, int code, const char *part) {
-  CellText output = {0};
-  int got = run(arguments, &output);
-  if (got != code || !strstr(output.data, part)) {
-    fail_msg("cellc %s: code %d, want %d and `%s`, got:\n%.2000s", arguments, got, code, part,
-             output.data);
-  }
-  cell_text_free(&output);
-}
-
 static void path_of(char path[512], const char *name) {
-  snprintf(path, 512, "%s/%s", root, name);
+  snprintf(path, 512, "%s/%s", folder(), name);
 }
 
 // a file of the root, which is there
@@ -411,18 +385,6 @@ static void by_hand(void **unused) {
   assert_int_equal(finish(&t, "not to its end"), 0);
 }
 
-static int make_root(void **unused) {
-  (void)unused;
-  return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **unused) {
-  (void)unused;
-  char command[512];
-  snprintf(command, sizeof command, "rm -rf %s", root);
-  return system(command); // NOLINT(bugprone-command-processor,cert-env33-c)
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plain_frames),
@@ -433,5 +395,5 @@ int main(void) {
       cmocka_unit_test(keys),
       cmocka_unit_test(by_hand),
   };
-  return cmocka_run_group_tests(tests, make_root, remove_root);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
