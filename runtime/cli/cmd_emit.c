@@ -44,6 +44,8 @@ static CellModule *only(CellModule *m, const char *program) {
 /* --disable, --stop-after and --print-after: the passes as the user wants them */
 typedef struct {
   char *disable, *stop_after, *print_after; /* disable: names between commas */
+  const char **disabled;                    /* these names */
+  int disabled_count;
   const char *program;
   CellDiag *diag;
 } Passes;
@@ -82,19 +84,22 @@ static void print_after(const CellPass *pass, const CellModule *m, void *context
   }
 }
 
-static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *diag) {
+/* splits --disable and looks at all names: also those of a stage that comes before the passes */
+static bool read_passes(CellArena *arena, Passes *passes, CellDiag *diag) {
   size_t most = passes->disable ? strlen(passes->disable) / 2 + 1 : 0;
-  const char **disabled = CELL_NEW_ARRAY(m->arena, const char *, most + 1);
-  int count = 0;
-  char *rest = passes->disable ? cell_arena_strdup(m->arena, passes->disable) : NULL;
+  passes->disabled = CELL_NEW_ARRAY(arena, const char *, most + 1);
+  char *rest = passes->disable ? cell_arena_strdup(arena, passes->disable) : NULL;
   for (char *name = rest ? strtok(rest, ",") : NULL; name; name = strtok(NULL, ",")) {
     if (!known_pass(name, true, diag)) return false;
-    disabled[count++] = name;
+    passes->disabled[passes->disabled_count++] = name;
   }
-  if (passes->stop_after && !known_pass(passes->stop_after, false, diag)) return false;
-  if (passes->print_after && !known_pass(passes->print_after, false, diag)) return false;
-  CellPassOptions options = {.disabled = disabled,
-                             .disabled_count = count,
+  return (!passes->stop_after || known_pass(passes->stop_after, false, diag)) &&
+         (!passes->print_after || known_pass(passes->print_after, false, diag));
+}
+
+static bool run_passes(CellModule *m, Passes *passes, bool verify, CellDiag *diag) {
+  CellPassOptions options = {.disabled = passes->disabled,
+                             .disabled_count = passes->disabled_count,
                              .stop_after = passes->stop_after,
                              .after = print_after,
                              .context = passes,
@@ -191,11 +196,12 @@ int cell_cmd_emit(int argc, const char **argv) {
   } else {
     CellDiag *diag = cell_diag_create();
     passes.program = program, passes.diag = diag;
-    if (which == 0)
+    bool ok = read_passes(cli.arena, &passes, diag);
+    if (ok && which == 0)
       cell_cli_emit_ast(&cli, diag);
-    else if (which <= 2)
+    else if (ok && which <= 2)
       emit_graphs(&cli, which == 2 ? &passes : NULL, program, diag);
-    else
+    else if (ok)
       emit_plan(&cli, stages[which], program, gpu, precision, &passes, diag);
     code = cell_cli_end(&cli, cell_cli_report(&cli, diag));
     cell_diag_destroy(diag);

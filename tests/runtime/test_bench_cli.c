@@ -77,6 +77,10 @@ static void test_errors(void **state) {
   expect("bench update nofile.cell --env minatar/breakout", 1, "nofile.cell");
   expect("bench compile " TINY "--set train.batch=0 --repeat 1", 1, "batch");
   expect("emit " TINY "--stage grad --disable nothing", 1, "there is no optional pass or rule");
+  // also where no pass runs
+  expect("emit " TINY "--stage ir --disable unit-reshape,nothing", 1, "rule `nothing`");
+  expect("emit " TINY "--stage ast --disable nothing", 1, "there is no optional pass or rule");
+  expect("emit " TINY "--stage ir --stop-after nothing", 1, "there is no pass `nothing`");
   expect("emit " TINY "--stage grad --disable gradient", 1, "there is no optional pass or rule");
 }
 
