@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLAIN_COLUMNS = 64, PLAIN_ROWS = 24, MOST_VALUES = 8, MOST_CELLS = 8 };
+// where there is no terminal to fit: a picture's size, and lines as long as they are
+enum { PLAIN_COLUMNS = 64, PLAIN_ROWS = 24, PLAIN_LINE = 1024 };
+enum { MOST_VALUES = 8, MOST_CELLS = 8 };
 
 typedef struct {
   CellWatch watch;
@@ -142,9 +144,9 @@ static int put_legend(const Show *s, int columns, CellText *out) {
 
 static void put_plain_frame(const Show *s) {
   CellText frame = {0};
-  put_head(s, PLAIN_COLUMNS, &frame);
+  put_head(s, PLAIN_LINE, &frame);
   put_picture(s, PLAIN_COLUMNS, PLAIN_ROWS, &frame);
-  put_values(s, PLAIN_COLUMNS, &frame);
+  put_values(s, PLAIN_LINE, &frame);
   printf("%s\n", frame.data);
   cell_text_free(&frame);
 }

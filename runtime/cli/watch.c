@@ -26,8 +26,15 @@ void cell_watch_options(CellWatchWords *words, struct poptOption table[CELL_WATC
 }
 
 const char *cell_watch_action(const CellEnvKind *env, int action, char room[16]) {
-  if (env->actions.names) return env->actions.names[action];
-  snprintf(room, 16, "%d", action);
+  const CellEnvActions *a = &env->actions;
+  if (a->names) return a->names[action];
+  if (a->dimension > 0 && a->dimension < 16) {
+    for (int j = 0; j < a->dimension; j++)
+      room[j] = action >> (a->dimension - 1 - j) & 1 ? '+' : '-';
+    room[a->dimension] = 0;
+  } else {
+    snprintf(room, 16, "%d", action);
+  }
   return room;
 }
 

@@ -33,7 +33,8 @@ typedef struct {
 int cell_watch_open(CellCli *cli, const CellWatchWords *words, int64_t max_steps, CellWatch *watch);
 void cell_watch_close(CellWatch *watch);
 
-/* The name of an action, or its number; `room` may hold the text. */
+/* The name of an action; where it is a choice of an end for each component, their signs in order (`+-+`);
+ * else its number. `room` may hold the text. */
 const char *cell_watch_action(const CellEnvKind *env, int action, char room[16]);
 
 #endif
