@@ -457,19 +457,9 @@ static void restore(const CellEnvKind *kind, void *state, const void *bytes) {
 // ---- descriptions ----
 
 #define TASK(domain, index, task, size, actuators, what)                                           \
-  {.name = "dmc/" #domain "-" #task,                                                               \
-   .summary = what,                                                                                \
-   .observation = {.representation = CELL_ENV_REAL,                                                \
-                   .rank = 1,                                                                      \
-                   .shape = {size},                                                                \
-                   .count = (size),                                                                \
-                   .density = 1},                                                                  \
-   .actions = {.count = 1 << (actuators), .dimension = (actuators), .bits = true},                 \
+  {DESCRIPTION(domain, task, size, actuators, what),                                               \
    .state_bytes = sizeof(CellDmc),                                                                 \
    .saved_bytes = sizeof(Saved),                                                                   \
-   .time_limit = CELL_DMC_STEPS,                                                                   \
-   .heavy = true,                                                                                  \
-   .authors_seed = 1,                                                                              \
    .data = &cell_dmc_##domain[index],                                                              \
    .open = open_environment,                                                                       \
    .close = close_environment,                                                                     \

@@ -16,17 +16,7 @@ static void close_environment(const CellEnvKind *kind, void *state) {
 }
 
 #define TASK(domain, index, task, size, actuators, what)                                           \
-  {.name = "dmc/" #domain "-" #task,                                                               \
-   .summary = what,                                                                                \
-   .observation = {.representation = CELL_ENV_REAL,                                                \
-                   .rank = 1,                                                                      \
-                   .shape = {size},                                                                \
-                   .count = (size),                                                                \
-                   .density = 1},                                                                  \
-   .actions = {.count = 1 << (actuators), .dimension = (actuators), .bits = true},                 \
-   .state_bytes = 1,                                                                               \
-   .time_limit = CELL_DMC_STEPS,                                                                   \
-   .open = open_environment,                                                                       \
+  {DESCRIPTION(domain, task, size, actuators, what), .state_bytes = 1, .open = open_environment,   \
    .close = close_environment},
 const CellEnvKind cell_dmc_kinds[CELL_DMC_TASKS] = {
 #include "runtime/dmc_kinds.def"
@@ -39,6 +29,10 @@ bool cell_dmc_is(const CellEnvKind *kind) {
 
 void cell_dmc_suite_folder(const char *folder) {
   (void)folder;
+}
+
+const char *cell_dmc_suite_in_use(void) {
+  return NULL;
 }
 
 // what follows takes an environment that was opened
