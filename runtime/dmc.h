@@ -32,6 +32,9 @@ bool cell_dmc_is(const CellEnvKind *kind);
  * open: they share models. */
 void cell_dmc_suite_folder(const char *folder);
 
+/* That folder, or CELLC_SUITE_DIR's; NULL where models are the program's. */
+const char *cell_dmc_suite_in_use(void);
+
 /* The current observation in double precision, kind->observation.count numbers. */
 void cell_dmc_observe(const CellEnvKind *kind, const void *state, double *values);
 

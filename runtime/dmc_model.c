@@ -22,7 +22,7 @@ void cell_dmc_suite_folder(const char *folder) {
   memcpy(suite_folder, folder, length);
 }
 
-static const char *folder_of_suite(void) {
+const char *cell_dmc_suite_in_use(void) {
   const char *variable = getenv("CELLC_SUITE_DIR");
   if (!suite_is_set && variable && *variable) return variable;
   return suite_folder;
@@ -82,7 +82,7 @@ static void compile(void *context) {
 static mjModel *load_model(const CellMujoco *mujoco, const char *domain, CellDiag *diag) {
   Load load = {.mujoco = mujoco, .files = cell_malloc(sizeof(mjVFS))};
   char message[CELL_MUJOCO_MESSAGE];
-  const char *folder = folder_of_suite();
+  const char *folder = cell_dmc_suite_in_use();
   snprintf(load.name, sizeof load.name, "%s.xml", domain);
   mujoco->mj_defaultVFS(load.files);
   bool ok = true;

@@ -1,6 +1,7 @@
 /* policy.c - the policy that a run saved last. */
 #include "runtime/policy.h"
 
+#include "runtime/dmc.h"
 #include "runtime/files.h"
 
 #include <stdlib.h>
@@ -15,6 +16,8 @@ bool cell_policy_open(const char *path, const CellPolicyOptions *options, CellPo
     cell_error(diag, NULL, CELL_NOWHERE, "there is no environment `%s`", run->env);
     return false;
   }
+  // the models that it was trained on, unless the user names others
+  if (run->suite_dir && !cell_dmc_suite_in_use()) cell_dmc_suite_folder(run->suite_dir);
   CellNetworkOptions n = {
       .name = cell_run_file(run, "spec.cell"),
       .spec = {.variant = run->variant, .sets = run->sets, .set_count = run->set_count},

@@ -58,6 +58,7 @@ typedef struct {
   const char *path;
   json_t *description;              /* run.json */
   const char *name, *env, *variant; /* variant: NULL for none */
+  const char *suite_dir;            /* where the control suite's models came from, or NULL */
   const char **sets;                /* entries of --set, in order; NULL at the end */
   int set_count;
   uint64_t seed;

@@ -42,6 +42,7 @@ bool cell_run_open(const char *path, CellRun *run, CellDiag *diag) {
   run->name = text_of(run, "name");
   run->env = text_of(run, "env");
   run->variant = text_of(run, "variant");
+  run->suite_dir = text_of(run, "suite_dir");
   json_t *seed = json_object_get(run->description, "seed");
   json_t *sets = json_object_get(run->description, "sets");
   if (!run->name || !run->env || !json_is_integer(seed) || !json_is_array(sets)) {

@@ -84,7 +84,8 @@ int cell_cmd_eval(int argc, const char **argv) {
       {"threads", 0, POPT_ARG_STRING, &threads, 0, "threads (all cores)", "N"},
       CELL_CLI_BACKEND_ROWS(backend, precision),
       {"suite-dir", 0, POPT_ARG_STRING, &suite, 0,
-       "dmc: take models from the suite's original files (CELLC_SUITE_DIR)", "FOLDER"},
+       "dmc: take models from the suite's original files (CELLC_SUITE_DIR, or as the run did)",
+       "FOLDER"},
       POPT_TABLEEND};
   const CellCommand command = {
       .usage = "RUN [--episodes N] [--per-cell]",

@@ -99,6 +99,15 @@ static json_t *host(int threads) {
                    (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", threads);
 }
 
+/* the folder of the control suite's models, from wherever the run is read; null: the program's own */
+static json_t *suite_dir(const CellEnvKind *env) {
+  const char *folder = cell_dmc_is(env) ? cell_dmc_suite_in_use() : NULL;
+  char *path = folder ? realpath(folder, NULL) : NULL;
+  json_t *text = path ? json_string(path) : json_null();
+  free(path);
+  return text ? text : json_null();
+}
+
 typedef struct {
   CellNetworkOptions network;
   const CellEnvKind *env;
@@ -115,15 +124,16 @@ static json_t *describe(const CellCli *cli, const Options *o, const CellNetwork 
   json_t *words = strings(argv, argc);
   json_array_insert_new(words, 0, json_string("cellc"));
   return json_pack(
-      "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:{s:s, s:s}, s:o, s:o}",
-      "schema", "cellc.run.1", "name", cell_spec_name(network->spec), "env", o->env->name, "seed",
-      (json_int_t)o->seed, "envs", o->network.envs, "variant",
-      variant ? json_string(variant) : json_null(), "sets", strings(cli->sets, cli->set_count),
-      "argv", words, "settings", resolved(network->spec), "spec_hash",
-      hash(cell_random_hash(o->network.text)), "backend", o->backend_name, "parameters",
-      (json_int_t)cell_network_param_count(network), "drop_state", o->drop_state, "versions",
-      "cellc", CELLC_VERSION, "compiler", CELLC_COMPILER, "program_hash", program_hash(), "host",
-      host(o->network.engine.threads));
+      "{s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:{s:s, s:s}, s:o, "
+      "s:o}",
+      "schema", "cellc.run.1", "name", cell_spec_name(network->spec), "env", o->env->name,
+      "suite_dir", suite_dir(o->env), "seed", (json_int_t)o->seed, "envs", o->network.envs,
+      "variant", variant ? json_string(variant) : json_null(), "sets",
+      strings(cli->sets, cli->set_count), "argv", words, "settings", resolved(network->spec),
+      "spec_hash", hash(cell_random_hash(o->network.text)), "backend", o->backend_name,
+      "parameters", (json_int_t)cell_network_param_count(network), "drop_state", o->drop_state,
+      "versions", "cellc", CELLC_VERSION, "compiler", CELLC_COMPILER, "program_hash",
+      program_hash(), "host", host(o->network.engine.threads));
 }
 
 /* ---- how long it will take ---- */

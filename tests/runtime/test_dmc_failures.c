@@ -4,16 +4,14 @@
 
 #include "runtime/dmc_state.h"
 #include "runtime/dmc_trace.h"
+#include "tests/support/program.h"
 
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static char root[] = "/tmp/cellc-test-dmc-XXXXXX";
 
 static void write_file(const char *name, const char *text) {
   char path[4096];
-  snprintf(path, sizeof path, "%s/%s", root, name);
+  snprintf(path, sizeof path, "%s/%s", folder(), name);
   FILE *file = fopen(path, "w");
   assert_non_null(file);
   fputs(text, file);
@@ -135,7 +133,7 @@ static void expect_failure(const char *name, const char *domain, const char *fro
 
 static void physics(void **unused) {
   (void)unused;
-  cell_dmc_suite_folder(root);
+  cell_dmc_suite_folder(folder());
   // warnings: accelerations out of range; a step so long that the state explodes is the same
   expect_failure("dmc/walker-walk", "walker", "joint=\"right_hip\" gear=\"100\"",
                  "joint=\"right_hip\" gear=\"1e12\"", "an acceleration that is no number or huge");
@@ -155,7 +153,7 @@ static void physics(void **unused) {
 static void neighbours(void **unused) {
   (void)unused;
   enum { COPIES = 4 };
-  cell_dmc_suite_folder(root);
+  cell_dmc_suite_folder(folder());
   write_model("hopper", "<option timestep=\"0.005\"/>",
               "<option timestep=\"0.005\"/><size nconmax=\"1\"/>");
   const CellEnvKind *kind = find_task("dmc/hopper-stand");
@@ -199,7 +197,7 @@ static void expect_refused(const char *name, const char *part) {
 
 static void bad_models(void **unused) {
   (void)unused;
-  cell_dmc_suite_folder(root);
+  cell_dmc_suite_folder(folder());
   expect_refused("dmc/acrobot-swingup", "acrobot.xml");
   write_model("acrobot", "<mujoco model=\"acrobot\">", "<mujoco model=\"acrobot\"");
   expect_refused("dmc/acrobot-swingup", "acrobot.xml: XML parse error");
@@ -236,7 +234,7 @@ static void bad_models(void **unused) {
 static void suite_files(void **unused) {
   (void)unused;
   char path[4096];
-  snprintf(path, sizeof path, "%s/common", root);
+  snprintf(path, sizeof path, "%s/common", folder());
   mkdir(path, 0755);
   write_file("common/visual.xml", "<mujoco><visual/></mujoco>");
   write_file("common/skybox.xml", "<mujoco><asset/></mujoco>");
@@ -254,7 +252,7 @@ static void suite_files(void **unused) {
     const CellEnvKind *kind = find_task(names[i]);
     double own[CELL_DMC_MAX_OBSERVATION], suite[CELL_DMC_MAX_OBSERVATION];
     for (int k = 0; k < 2; k++) {
-      cell_dmc_suite_folder(k ? root : NULL);
+      cell_dmc_suite_folder(k ? folder() : NULL);
       void *state = open_env(kind);
       cell_env_start(kind, state, NULL, 4);
       for (unsigned n = 0; n < 30; n++) cell_env_act(kind, state, some_action(kind, n));
@@ -267,27 +265,6 @@ static void suite_files(void **unused) {
 }
 
 // ---- the command line ----
-
-static void expect(const char *line, int code, const char *part) {
-  CellText command = {0}, output = {0};
-  cell_text_printf(&command,
-                   "cd %s; cellc() { timeout 60 '%s/cellc' \"$@\"; }; { %s\n} 2>&1 </dev/null",
-                   root, CELLC_BINARY_DIR, line);
-  FILE *pipe = popen(command.data, "r"); // NOLINT(bugprone-command-processor,cert-env33-c)
-  assert_non_null(pipe);
-  char piece[4096];
-  size_t length;
-  while ((length = fread(piece, 1, sizeof piece, pipe)) > 0)
-    cell_text_append(&output, piece, length);
-  cell_text_append(&output, "", 0);
-  int status = pclose(pipe), got = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  const char *text = output.data ? output.data : "";
-  if (got != code || !strstr(text, part)) {
-    fail_msg("%s: code %d, want %d and `%s`, got:\n%.2000s", line, got, code, part, text);
-  }
-  cell_text_free(&command);
-  cell_text_free(&output);
-}
 
 #define ARQ "'" CELLC_SOURCE_DIR "/examples/arq_dmc.cell' "
 #define TINY                                                                                       \
@@ -305,59 +282,69 @@ static void commands(void **unused) {
     CellText line = {0};
     cell_text_printf(&line, "CELLC_LIBMUJOCO=/nonexistent.so; export CELLC_LIBMUJOCO; %s",
                      without[i]);
-    expect(line.data, 3, "apt-get install libmujoco-dev");
+    expect_line(line.data, 3, "apt-get install libmujoco-dev");
     cell_text_free(&line);
   }
-  expect("test ! -e left", 0, "");
-  expect("CELLC_LIBMUJOCO=/nonexistent.so cellc env ls", 0, "dmc/walker-walk");
-  expect("export CELLC_LIBMUJOCO=/nonexistent.so; cellc check " ARQ "--env dmc/walker-walk", 0, "");
+  expect_line("test ! -e left", 0, "");
+  expect_line("CELLC_LIBMUJOCO=/nonexistent.so cellc env ls", 0, "dmc/walker-walk");
+  expect_line("export CELLC_LIBMUJOCO=/nonexistent.so; cellc check " ARQ "--env dmc/walker-walk", 0,
+              "");
   // another library
-  expect("export CELLC_LIBMUJOCO=libm.so.6; cellc env trace dmc/walker-walk", 3, "it lacks `mj_");
+  expect_line("export CELLC_LIBMUJOCO=libm.so.6; cellc env trace dmc/walker-walk", 3,
+              "it lacks `mj_");
   // words
-  expect("cellc env trace dmc/walker-wolk", 2, "did you mean `dmc/walker-walk`?");
-  expect("cellc env trace dmc/walker-walk --steps 5", 2, "takes only --seed");
-  expect("cellc env trace dmc/walker-walk --actions lcg:x", 2, "wants lcg:STATE");
-  expect("cellc env trace dmc/walker-walk --actions hex:7f", 2, "wants lcg:STATE");
-  expect("cellc env trace dmc/walker-walk --actions file.csv", 2, "wants lcg:STATE");
-  expect("cellc env trace dmc/walker-walk --episodes -1", 2, "--episodes -1");
-  expect("cellc env trace dmc/walker-walk --episode 1e9", 2, "--episode 1e9");
-  expect("cellc env trace dmc/walker-walk --actions hex:00 --episodes 2", 2, "of one episode");
-  expect("cellc env trace minatar/breakout --episodes 2", 2, "no task of the control suite");
-  expect("cellc env trace dmc/walker-walk --suite-dir /nonexistent", 1, "/nonexistent/walker.xml");
-  expect("CELLC_SUITE_DIR=/nonexistent cellc env trace dmc/walker-walk", 1,
-         "/nonexistent/walker.xml");
-  expect("cellc train " ARQ TINY "--env dmc/walker-walk --suite-dir /nonexistent", 1,
-         "/nonexistent/walker.xml");
+  expect_line("cellc env trace dmc/walker-wolk", 2, "did you mean `dmc/walker-walk`?");
+  expect_line("cellc env trace dmc/walker-walk --steps 5", 2, "takes only --seed");
+  expect_line("cellc env trace dmc/walker-walk --actions lcg:x", 2, "wants lcg:STATE");
+  expect_line("cellc env trace dmc/walker-walk --actions hex:7f", 2, "wants lcg:STATE");
+  expect_line("cellc env trace dmc/walker-walk --actions file.csv", 2, "wants lcg:STATE");
+  expect_line("cellc env trace dmc/walker-walk --episodes -1", 2, "--episodes -1");
+  expect_line("cellc env trace dmc/walker-walk --episode 1e9", 2, "--episode 1e9");
+  expect_line("cellc env trace dmc/walker-walk --actions hex:00 --episodes 2", 2, "of one episode");
+  expect_line("cellc env trace minatar/breakout --episodes 2", 2, "no task of the control suite");
+  expect_line("cellc env trace dmc/walker-walk --suite-dir /nonexistent", 1,
+              "/nonexistent/walker.xml");
+  expect_line("CELLC_SUITE_DIR=/nonexistent cellc env trace dmc/walker-walk", 1,
+              "/nonexistent/walker.xml");
+  expect_line("cellc train " ARQ TINY "--env dmc/walker-walk --suite-dir /nonexistent", 1,
+              "/nonexistent/walker.xml");
   // a run that fails says what of, keeps its folder, and leaves no log of the library's
   write_model("hopper", "<option timestep=\"0.005\"/>",
               "<option timestep=\"0.005\"/><size nconmax=\"1\"/>");
-  expect("cellc train " ARQ TINY "--env dmc/hopper-hop --suite-dir . --steps 400 --runs failed", 1,
-         "the physics of `dmc/hopper-hop` failed in step");
-  expect("grep -l '\"status\": \"failed\"' failed/*/run.json", 0, "run.json");
-  expect("test -s failed/*/params.safetensors", 0, "");
-  expect("test ! -e MUJOCO_LOG.TXT", 0, "");
+  expect_line("cellc train " ARQ TINY
+              "--env dmc/hopper-hop --suite-dir . --steps 400 --runs failed",
+              1, "the physics of `dmc/hopper-hop` failed in step");
+  expect_line("grep -l '\"status\": \"failed\"' failed/*/run.json", 0, "run.json");
+  expect_line("test -s failed/*/params.safetensors", 0, "");
+  expect_line("test ! -e MUJOCO_LOG.TXT", 0, "");
   // one that does not is evaluated
-  expect("cellc train " ARQ TINY "--env dmc/cartpole-swingup --envs 2 --steps 300 --runs runs", 0,
-         "runs/arq_dmc-cartpole-swingup");
+  expect_line("cellc train " ARQ TINY "--env dmc/cartpole-swingup --envs 2 --steps 300 --runs runs",
+              0, "runs/arq_dmc-cartpole-swingup");
   // a run is the same on any number of threads, and environments are seeded apart from it
 #define WALK "cellc train " ARQ TINY "--env dmc/walker-walk --envs 3 --steps 600 --seed 2 --runs "
-  expect(WALK "one --threads 1 && " WALK "two --threads 2 && " WALK "seeded --set env_seed=5", 0,
-         "");
-  expect("cmp one/*/params.safetensors two/*/params.safetensors", 0, "");
-  expect("cmp one/*/params.safetensors seeded/*/params.safetensors", 1, "differ");
-  expect("cellc eval runs/* --episodes 2 --max-steps 50 --backend interp", 0, "policy");
+  expect_line(WALK "one --threads 1 && " WALK "two --threads 2 && " WALK "seeded --set env_seed=5",
+              0, "");
+  expect_line("cmp one/*/params.safetensors two/*/params.safetensors", 0, "");
+  expect_line("cmp one/*/params.safetensors seeded/*/params.safetensors", 1, "differ");
+  // a run remembers the folder of its models; another may be named
+  write_model("cartpole", "cartpole", "cartpole");
+  expect_line("mkdir suite && cp cartpole.xml suite && cd suite && cellc train " ARQ TINY
+              "--env dmc/cartpole-swingup --suite-dir . --steps 60 --runs ../suited",
+              0, "suited/");
+  expect_line("grep -c '\"suite_dir\": \"/.*/suite\"' suited/*/run.json", 0, "1");
+  expect_line("grep -c '\"suite_dir\": null' runs/*/run.json", 0, "1");
+#define EVAL "cellc eval suited/* --episodes 1 --max-steps 5 --backend interp "
+  expect_line(EVAL, 0, "policy");
+  expect_line("rm -r suite && " EVAL, 1, "/suite/cartpole.xml");
+  expect_line(EVAL "--suite-dir .", 0, "policy");
+  expect_line("CELLC_SUITE_DIR=. " EVAL, 0, "policy");
+  // an action is shown as what it does with each actuator
+  expect_line("cellc play dmc/cheetah-run --max-steps 2 | grep -c 'action [-+]\\{6\\}$'", 0, "2");
+  expect_line("cellc eval runs/* --episodes 2 --max-steps 50 --backend interp", 0, "policy");
 }
 
-static int make_root(void **unused) {
-  (void)unused;
-  return mkdtemp(root) && chdir(root) == 0 ? 0 : -1;
-}
-
-static int remove_root(void **unused) {
-  (void)unused;
-  char command[128];
-  snprintf(command, sizeof command, "rm -r %s", root);
-  return system(command) == 0 ? 0 : -1; // NOLINT(bugprone-command-processor,cert-env33-c)
+static int prepare(void **state) {
+  return make_folder(state) || chdir(folder());
 }
 
 int main(void) {
@@ -365,5 +352,5 @@ int main(void) {
       cmocka_unit_test(physics),    cmocka_unit_test(neighbours),  cmocka_unit_test(afterwards),
       cmocka_unit_test(bad_models), cmocka_unit_test(suite_files), cmocka_unit_test(commands),
   };
-  return cmocka_run_group_tests(tests, make_root, remove_root);
+  return cmocka_run_group_tests(tests, prepare, remove_folder);
 }
