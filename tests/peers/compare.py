@@ -180,9 +180,8 @@ SOFTMAX = Case("tests/peers/softmax.cell", *BREAKOUT[:2], [256, 256], 512, env=B
 
 
 def drawn(run):
-    """The random generator's network for the date: its file, and the shapes that it is for. One text in
-    ten or so is refused by the checker (a goodness that turns out not to depend on the action, say): then
-    it is the next number's."""
+    """The random generator's network for the date: its file, and the shapes that it is for. A text may be
+    refused (because no gradient reaches a parameter, say): then it is the next number's."""
     program = os.path.join(os.path.dirname(common.CELLC), "tests", "draw_cell")
     if not os.path.exists(program):
         raise Failed(f"{program} is not built (ninja -C build draw_cell)")
