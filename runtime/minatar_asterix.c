@@ -19,22 +19,21 @@ static void reset(CellMinatar *state) {
 
 /* ---- the entities' picture: redrawn when they change, which most steps leave to be ---- */
 
-// an entity in its row, and the trail behind it unless that is outside the grid
-static uint64_t entity(int x, int way, int channel) {
+// what is in a slot's row: an entity and the trail behind it, unless that is outside the grid, or nothing
+static uint64_t row_of(const CellAsterix *g, int slot) {
+  int x = g->x[slot], way = g->way[slot], channel = ENEMY + (GOLD - ENEMY) * g->gold[slot];
+  uint64_t there = way != 0;
   // shifted by a column for the trail that would be at -1
-  uint64_t front = (uint64_t)1 << ((x + 1) * CHANNELS + channel);
-  uint64_t trail = (uint64_t)1 << ((x + 1 - way) * CHANNELS + TRAIL);
-  return (front | trail) >> CHANNELS & (((uint64_t)1 << ROW) - 1);
+  uint64_t row =
+      there << ((x + 1) * CHANNELS + channel) | there << ((x + 1 - way) * CHANNELS + TRAIL);
+  return row >> CHANNELS & (((uint64_t)1 << ROW) - 1);
 }
 
 static void draw_entities(CellAsterix *g) {
   CellPen pen = {.words = g->picture};
   cell_write(&pen, 0, ROW);
 #pragma GCC unroll 8 // so that each slot's place is a constant
-  for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
-    uint64_t row = entity(g->x[slot], g->way[slot], g->gold[slot] ? GOLD : ENEMY);
-    cell_write(&pen, g->way[slot] ? row : 0, ROW);
-  }
+  for (int slot = 0; slot < ASTERIX_SLOTS; slot++) cell_write(&pen, row_of(g, slot), ROW);
   cell_write(&pen, 0, ROW);
   cell_write_end(&pen);
 }

@@ -284,18 +284,22 @@ static int rules(CellMinatar *state, int action) {
 
 /* ---- observation ---- */
 
-// one channel of columns 0 to n - 1, of the first five in a row
-static uint64_t columns(int n, int channel) {
-  static const uint64_t first[6] = {0, 0x1, 0x401, 0x100401, 0x40100401, 0x10040100401};
-  return first[n < 0 ? 0 : n > 5 ? 5 : n] << channel;
-}
+// one channel of columns 0 to n - 1, in each half of a row
+#define UP_TO_1 0x1
+#define UP_TO_2 0x401
+#define UP_TO_3 0x100401
+#define UP_TO_4 0x40100401
+#define UP_TO_5 0x10040100401
+static const uint64_t columns[2][CELL_GRID + 1] = {
+    {0, UP_TO_1, UP_TO_2, UP_TO_3, UP_TO_4, UP_TO_5, UP_TO_5, UP_TO_5, UP_TO_5, UP_TO_5, UP_TO_5},
+    {0, 0, 0, 0, 0, 0, UP_TO_1, UP_TO_2, UP_TO_3, UP_TO_4, UP_TO_5}};
 
-// half of the lowest row, from column `from` on: nothing comes there, it is for the gauges
-static uint64_t gauges(const CellSeaquest *g, int from) {
-  int oxygen = g->oxygen * CELL_GRID / FULL_OXYGEN;
-  uint64_t bits = columns(oxygen - from, OXYGEN_GAUGE);
-  if (g->carried > 0)
-    bits |= columns(LAST - from, DIVER_GAUGE) & ~columns(LAST - g->carried - from, DIVER_GAUGE);
+// half of the lowest row: nothing comes there, it is for the gauges
+static uint64_t gauges(const CellSeaquest *g, int half) {
+  uint64_t bits = columns[half][g->oxygen * CELL_GRID / FULL_OXYGEN] << OXYGEN_GAUGE;
+  if (g->carried > 0) {
+    bits |= (columns[half][LAST] & ~columns[half][LAST - g->carried]) << DIVER_GAUGE;
+  }
   return bits;
 }
 
@@ -314,7 +318,7 @@ static void observe(const CellMinatar *state, uint32_t *words) {
 #pragma GCC unroll 18 // so that the places are constants
   for (int i = 0; i < 2 * LAST; i++) cell_write(&pen, 0, HALF);
   cell_write(&pen, gauges(g, 0), HALF);
-  cell_write(&pen, gauges(g, CELL_GRID / 2), HALF);
+  cell_write(&pen, gauges(g, 1), HALF);
   cell_write_end(&pen);
 
   cell_draw(words, CHANNELS, SUB_FRONT, g->px, g->py);
