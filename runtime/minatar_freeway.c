@@ -29,11 +29,9 @@ static void reset(CellMinatar *state) {
 // All at once: a mask of those that move in place of a branch for each lets the compiler use vectors.
 static void move_cars(CellFreeway *g) {
   for (int i = 0; i < FREEWAY_CARS; i++) {
-    int8_t moves = (int8_t) - (g->wait[i] == 0);
+    int8_t moves = g->wait[i] == 0 ? -1 : 0;
     int8_t x = (int8_t)(g->x[i] + (g->way[i] & moves));
-    x = (int8_t)(x + (-(x < 0) & CELL_GRID));
-    x = (int8_t)(x - (-(x > LAST) & CELL_GRID));
-    g->x[i] = x;
+    g->x[i] = x < 0 ? LAST : x > LAST ? 0 : x;
     g->wait[i] = (int8_t)(g->wait[i] - 1 + ((g->size[i] + 1) & moves));
   }
 }

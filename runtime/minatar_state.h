@@ -12,7 +12,7 @@
 #include "runtime/minatar.h"
 #include "runtime/mt19937.h"
 
-enum { CELL_GRID = 10, CELL_GRID_ROW = (1 << CELL_GRID) - 1 };
+enum { CELL_GRID = 10 };
 
 // full action indices
 enum { CELL_NOOP, CELL_LEFT, CELL_UP, CELL_RIGHT, CELL_DOWN, CELL_FIRE };
