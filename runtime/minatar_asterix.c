@@ -100,8 +100,8 @@ static int rules(CellMinatar *state, int action) {
     g->spawn_wait = g->spawn_interval;
     changed = true;
   }
-  g->px = (int8_t)cell_across(g->px, action);
-  g->py = (int8_t)cell_down(g->py, action, 1, CELL_GRID - 2);
+  g->px = cell_across(g->px, action);
+  g->py = cell_down(g->py, action, 1, CELL_GRID - 2);
   int reward = contact(state);
   if (g->move_wait == 0) {
     g->move_wait = g->move_interval;
@@ -128,14 +128,14 @@ static int ramp_level(const CellMinatar *state) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellAsterix *g = &state->game.asterix;
-  g->px = (int8_t)cell_io_number(io, g->px, 0, 9);
-  g->py = (int8_t)cell_io_number(io, g->py, 1, 8);
-  g->spawn_interval = (int16_t)cell_io_number(io, g->spawn_interval, 1, 1000);
-  g->spawn_wait = (int16_t)cell_io_number(io, g->spawn_wait, 0, 1000);
-  g->move_interval = (int16_t)cell_io_number(io, g->move_interval, 1, 1000);
-  g->move_wait = (int16_t)cell_io_number(io, g->move_wait, 0, 1000);
-  g->ramp_wait = (int16_t)cell_io_number(io, g->ramp_wait, -1, 1000);
-  g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
+  g->px = cell_io_number(io, g->px, 0, 9);
+  g->py = cell_io_number(io, g->py, 1, 8);
+  g->spawn_interval = cell_io_number(io, g->spawn_interval, 1, 1000);
+  g->spawn_wait = cell_io_number(io, g->spawn_wait, 0, 1000);
+  g->move_interval = cell_io_number(io, g->move_interval, 1, 1000);
+  g->move_wait = cell_io_number(io, g->move_wait, 0, 1000);
+  g->ramp_wait = cell_io_number(io, g->ramp_wait, -1, 1000);
+  g->ramp_level = cell_io_number(io, g->ramp_level, 0, 1000);
   for (int slot = 0; slot < ASTERIX_SLOTS; slot++) {
     int occupied = cell_io_number(io, g->way[slot] != 0, 0, 1);
     g->x[slot] = (int8_t)cell_io_number(io, g->x[slot], 0, 9);

@@ -17,12 +17,12 @@ static void build_wall(CellBreakout *g) {
 // the ball starts on a brick, at the left going right or at the right going left
 static void reset(CellMinatar *state) {
   int from_right = cell_mt19937_between(&state->random, 0, 2);
-  int16_t x = (int16_t)(from_right * LAST);
+  int x = from_right * LAST;
   CellBreakout *g = &state->game.breakout;
   *g = (CellBreakout){.paddle_x = 4,
                       .ball_x = x,
                       .ball_y = 3,
-                      .dx = (int16_t)(1 - 2 * from_right),
+                      .dx = 1 - 2 * from_right,
                       .dy = 1,
                       .old_x = x,
                       .old_y = 3};
@@ -37,7 +37,7 @@ static bool wall_is_empty(const CellBreakout *g) {
 
 static int rules(CellMinatar *state, int action) {
   CellBreakout *g = &state->game.breakout;
-  g->paddle_x = (int16_t)cell_across(g->paddle_x, action);
+  g->paddle_x = cell_across(g->paddle_x, action);
 
   g->old_x = g->ball_x;
   g->old_y = g->ball_y;
@@ -48,11 +48,11 @@ static int rules(CellMinatar *state, int action) {
   // at a side wall or the ceiling the ball slides for one step
   if (x < 0 || x > LAST) {
     x = x < 0 ? 0 : LAST;
-    g->dx = (int16_t)-g->dx;
+    g->dx = -g->dx;
   }
   if (y < 0) {
     y = 0;
-    g->dy = (int16_t)-g->dy;
+    g->dy = -g->dy;
   } else if (cell_drawn(g->wall, CHANNELS, BRICK, x, y)) {
     // only the first of several bricks in a row of steps is struck; the ball passes the others
     brick_met = true;
@@ -61,24 +61,24 @@ static int rules(CellMinatar *state, int action) {
       g->striking = true;
       cell_erase(g->wall, CHANNELS, BRICK, x, y);
       y = g->old_y;
-      g->dy = (int16_t)-g->dy;
+      g->dy = -g->dy;
     }
   } else if (y == LAST) {
     if (wall_is_empty(g)) build_wall(g);
     if (g->paddle_x == g->ball_x) {
-      g->dy = (int16_t)-g->dy;
+      g->dy = -g->dy;
       y = g->old_y;
     } else if (g->paddle_x == x) {
-      g->dx = (int16_t)-g->dx;
-      g->dy = (int16_t)-g->dy;
+      g->dx = -g->dx;
+      g->dy = -g->dy;
       y = g->old_y;
     } else {
       state->over = true;
     }
   }
   if (!brick_met) g->striking = false;
-  g->ball_x = (int16_t)x;
-  g->ball_y = (int16_t)y;
+  g->ball_x = x;
+  g->ball_y = y;
   return reward;
 }
 
@@ -92,13 +92,13 @@ static void observe(const CellMinatar *state, uint32_t *words) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellBreakout *g = &state->game.breakout;
-  g->paddle_x = (int16_t)cell_io_number(io, g->paddle_x, 0, LAST);
-  g->ball_x = (int16_t)cell_io_number(io, g->ball_x, 0, LAST);
-  g->ball_y = (int16_t)cell_io_number(io, g->ball_y, 0, state->over ? LAST : LAST - 1);
-  g->dx = (int16_t)cell_io_number(io, g->dx, -1, 1);
-  g->dy = (int16_t)cell_io_number(io, g->dy, -1, 1);
-  g->old_x = (int16_t)cell_io_number(io, g->old_x, 0, LAST);
-  g->old_y = (int16_t)cell_io_number(io, g->old_y, 0, LAST);
+  g->paddle_x = cell_io_number(io, g->paddle_x, 0, LAST);
+  g->ball_x = cell_io_number(io, g->ball_x, 0, LAST);
+  g->ball_y = cell_io_number(io, g->ball_y, 0, state->over ? LAST : LAST - 1);
+  g->dx = cell_io_number(io, g->dx, -1, 1);
+  g->dy = cell_io_number(io, g->dy, -1, 1);
+  g->old_x = cell_io_number(io, g->old_x, 0, LAST);
+  g->old_y = cell_io_number(io, g->old_y, 0, LAST);
   cell_io_drawn(io, g->wall, CHANNELS, BRICK);
   g->striking = cell_io_number(io, g->striking, 0, 1);
 }

@@ -95,9 +95,9 @@ static void observe(const CellMinatar *state, uint32_t *words) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellFreeway *g = &state->game.freeway;
-  g->py = (int8_t)cell_io_number(io, g->py, 0, LAST);
-  g->move_wait = (int8_t)cell_io_number(io, g->move_wait, 0, PLAYER_WAIT);
-  g->time_left = (int16_t)cell_io_number(io, g->time_left, -1, TIME);
+  g->py = cell_io_number(io, g->py, 0, LAST);
+  g->move_wait = cell_io_number(io, g->move_wait, 0, PLAYER_WAIT);
+  g->time_left = cell_io_number(io, g->time_left, -1, TIME);
   for (int i = 0; i < FREEWAY_CARS; i++) g->x[i] = (int8_t)cell_io_number(io, g->x[i], 0, LAST);
   for (int i = 0; i < FREEWAY_CARS; i++) {
     int speed = cell_io_number(io, g->size[i] * g->way[i], -5, 5);

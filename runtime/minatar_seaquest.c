@@ -116,8 +116,8 @@ static void move_player(CellSeaquest *g, int action) {
       (CellSwimmer){.x = g->px, .y = g->py, .way = g->facing_right ? 1 : -1};
   g->bullets.count += fires;
   g->shot_wait = fires ? SHOT_WAIT : g->shot_wait;
-  g->px = (int8_t)cell_across(g->px, action);
-  g->py = (int8_t)cell_down(g->py, action, 0, LOWEST_ROW);
+  g->px = cell_across(g->px, action);
+  g->py = cell_down(g->py, action, 0, LOWEST_ROW);
   g->facing_right = (g->facing_right & (action != CELL_LEFT)) | (action == CELL_RIGHT);
 }
 
@@ -263,9 +263,9 @@ static int rules(CellMinatar *state, int action) {
   move_enemy_bullets(state);
   reward += move_fish(state);
 
-  g->spawn_wait = (int16_t)(g->spawn_wait - (g->spawn_wait > 0));
-  g->diver_wait = (int16_t)(g->diver_wait - (g->diver_wait > 0));
-  g->shot_wait = (int16_t)(g->shot_wait - (g->shot_wait > 0));
+  g->spawn_wait = (g->spawn_wait - (g->spawn_wait > 0));
+  g->diver_wait = (g->diver_wait - (g->diver_wait > 0));
+  g->shot_wait = (g->shot_wait - (g->shot_wait > 0));
 
   // the oxygen is looked at before it is used, and before surfacing refills it
   if (g->oxygen <= 0) state->over = true;
@@ -350,18 +350,18 @@ static void io_list(CellStateIo *io, CellShoal *list, bool wait, bool gun) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellSeaquest *g = &state->game.seaquest;
-  g->px = (int8_t)cell_io_number(io, g->px, 0, LAST);
-  g->py = (int8_t)cell_io_number(io, g->py, 0, LOWEST_ROW);
-  g->facing_right = (int8_t)cell_io_number(io, g->facing_right, 0, 1);
-  g->oxygen = (int16_t)cell_io_number(io, g->oxygen, -1, FULL_OXYGEN);
+  g->px = cell_io_number(io, g->px, 0, LAST);
+  g->py = cell_io_number(io, g->py, 0, LOWEST_ROW);
+  g->facing_right = cell_io_number(io, g->facing_right, 0, 1);
+  g->oxygen = cell_io_number(io, g->oxygen, -1, FULL_OXYGEN);
   g->carried = cell_io_number(io, g->carried, INT32_MIN + 1, FULL_CREW);
-  g->at_surface = (int8_t)cell_io_number(io, g->at_surface, 0, 1);
-  g->shot_wait = (int16_t)cell_io_number(io, g->shot_wait, 0, SHOT_WAIT);
-  g->spawn_interval = (int16_t)cell_io_number(io, g->spawn_interval, 1, SPAWN_INTERVAL);
-  g->spawn_wait = (int16_t)cell_io_number(io, g->spawn_wait, 0, SPAWN_INTERVAL);
-  g->diver_wait = (int16_t)cell_io_number(io, g->diver_wait, 0, DIVER_SPAWN);
-  g->move_interval = (int16_t)cell_io_number(io, g->move_interval, FASTEST_MOVE, MOVE_INTERVAL);
-  g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
+  g->at_surface = cell_io_number(io, g->at_surface, 0, 1);
+  g->shot_wait = cell_io_number(io, g->shot_wait, 0, SHOT_WAIT);
+  g->spawn_interval = cell_io_number(io, g->spawn_interval, 1, SPAWN_INTERVAL);
+  g->spawn_wait = cell_io_number(io, g->spawn_wait, 0, SPAWN_INTERVAL);
+  g->diver_wait = cell_io_number(io, g->diver_wait, 0, DIVER_SPAWN);
+  g->move_interval = cell_io_number(io, g->move_interval, FASTEST_MOVE, MOVE_INTERVAL);
+  g->ramp_level = cell_io_number(io, g->ramp_level, 0, 1000);
   io_list(io, &g->bullets, false, false);
   io_list(io, &g->divers, true, false);
   io_list(io, &g->subs, true, true);

@@ -41,10 +41,10 @@ static bool holds(const uint16_t *rows, int x, int y) {
 static void move_aliens(CellMinatar *state) {
   CellSpaceInvaders *g = &state->game.space_invaders;
   int aliens = count_aliens(g);
-  g->move_wait = (int16_t)(aliens < g->move_cap ? aliens : g->move_cap);
+  g->move_wait = (aliens < g->move_cap ? aliens : g->move_cap);
   int edge = g->dir < 0 ? 1 : 1 << LAST;
   if (columns(g) & edge) {
-    g->dir = (int16_t)-g->dir;
+    g->dir = -g->dir;
     uint16_t lowest = g->alien[LAST];
     if (lowest) state->over = true;
     memmove(g->alien + 1, g->alien, LAST * sizeof *g->alien);
@@ -83,7 +83,7 @@ static int rules(CellMinatar *state, int action) {
     g->up[LAST] |= (uint16_t)(1U << g->px);
     g->shot_wait = SHOT_WAIT;
   }
-  g->px = (int16_t)cell_across(g->px, action);
+  g->px = cell_across(g->px, action);
 
   // bullets
   memmove(g->up, g->up + 1, LAST * sizeof *g->up);
@@ -157,16 +157,16 @@ static int ramp_level(const CellMinatar *state) {
 
 static void io(CellMinatar *state, CellStateIo *io) {
   CellSpaceInvaders *g = &state->game.space_invaders;
-  g->px = (int16_t)cell_io_number(io, g->px, 0, LAST);
+  g->px = cell_io_number(io, g->px, 0, LAST);
   cell_io_grid(io, g->alien);
   cell_io_grid(io, g->up);
   cell_io_grid(io, g->down);
-  g->dir = (int16_t)cell_io_number(io, g->dir, -1, 1);
-  g->move_cap = (int16_t)cell_io_number(io, g->move_cap, LOWEST_CAP, MOVE_CAP);
-  g->move_wait = (int16_t)cell_io_number(io, g->move_wait, -1, MOVE_CAP);
-  g->gun_wait = (int16_t)cell_io_number(io, g->gun_wait, 0, GUN_WAIT);
-  g->shot_wait = (int16_t)cell_io_number(io, g->shot_wait, 0, SHOT_WAIT);
-  g->ramp_level = (int16_t)cell_io_number(io, g->ramp_level, 0, 1000);
+  g->dir = cell_io_number(io, g->dir, -1, 1);
+  g->move_cap = cell_io_number(io, g->move_cap, LOWEST_CAP, MOVE_CAP);
+  g->move_wait = cell_io_number(io, g->move_wait, -1, MOVE_CAP);
+  g->gun_wait = cell_io_number(io, g->gun_wait, 0, GUN_WAIT);
+  g->shot_wait = cell_io_number(io, g->shot_wait, 0, SHOT_WAIT);
+  g->ramp_level = cell_io_number(io, g->ramp_level, 0, 1000);
 }
 
 static CellEnvStep step(CellMinatar *state, int action) {

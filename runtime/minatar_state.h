@@ -23,24 +23,23 @@ enum { ASTERIX_SLOTS = 8, FREEWAY_CARS = 8 };
 #define CELL_PICTURE_WORDS(channels) ((CELL_GRID * CELL_GRID * (channels) + 31) / 32)
 
 typedef struct {
-  int8_t px, py;
+  int px, py;
   /* slot k is row k + 1; all 0 where it is empty, else the way is 1 or -1 */
   int8_t x[ASTERIX_SLOTS], way[ASTERIX_SLOTS], gold[ASTERIX_SLOTS];
   uint32_t picture[CELL_PICTURE_WORDS(4)]; /* of the entities */
-  int16_t spawn_interval, spawn_wait, move_interval, move_wait, ramp_wait, ramp_level;
+  int spawn_interval, spawn_wait, move_interval, move_wait, ramp_wait, ramp_level;
 } CellAsterix;
 
 typedef struct {
-  int16_t paddle_x, ball_x, ball_y, dx, dy, old_x, old_y;
+  int paddle_x, ball_x, ball_y, dx, dy, old_x, old_y;
   bool striking;
   uint32_t wall[CELL_PICTURE_WORDS(4)]; /* the bricks, where an observation has them */
 } CellBreakout;
 
 typedef struct {
-  int8_t py, move_wait;
+  int py, move_wait, time_left;
   /* car i is in row i + 1; its way is 1 or -1, its size 1 to 5 the steps that it waits */
   int8_t x[FREEWAY_CARS], way[FREEWAY_CARS], size[FREEWAY_CARS], wait[FREEWAY_CARS];
-  int16_t time_left;
 } CellFreeway;
 
 /* A member of one of Seaquest's lists. Its way is 1 or -1; `wait` and `gun` are 0 in lists that have none. */
@@ -57,14 +56,15 @@ typedef struct {
 } CellShoal;
 
 typedef struct {
-  int8_t px, py, facing_right, at_surface;
-  int32_t carried; /* may sink without bound */
-  int16_t oxygen, shot_wait, spawn_interval, spawn_wait, diver_wait, move_interval, ramp_level;
+  int px, py;
+  bool facing_right, at_surface;
+  int carried; /* may sink without bound */
+  int oxygen, shot_wait, spawn_interval, spawn_wait, diver_wait, move_interval, ramp_level;
   CellShoal bullets, divers, subs, enemy_bullets, fish;
 } CellSeaquest;
 
 typedef struct {
-  int16_t px, dir, move_cap, move_wait, gun_wait, shot_wait, ramp_level;
+  int px, dir, move_cap, move_wait, gun_wait, shot_wait, ramp_level;
   uint16_t alien[CELL_GRID], up[CELL_GRID], down[CELL_GRID];
 } CellSpaceInvaders;
 
@@ -72,7 +72,7 @@ typedef struct {
 typedef struct {
   uint64_t sticky; /* CELL_MT19937_LIMIT of the probability */
   bool ramping, over;
-  int16_t previous; /* full index of the action executed last; resets keep it */
+  int previous; /* full index of the action executed last; resets keep it */
   union {
     CellAsterix asterix;
     CellBreakout breakout;
@@ -108,7 +108,7 @@ static inline CellEnvStep cell_minatar_do(CellMinatar *s, int action,
   // the draw is made in every step, also after the end and when nothing sticks
   int stuck = cell_mt19937_below(&s->random, s->sticky);
   action ^= (action ^ s->previous) & -stuck; // no branch: it could not be predicted
-  s->previous = (int16_t)action;
+  s->previous = action;
 
   int reward = s->over ? 0 : rules(s, action);
   // Copied from a table since the two flags are returned in one register: written one by one they would

@@ -29,7 +29,7 @@ static void check(const CellEnvKind *kind, char **field, int line) {
   cell_minatar_state_write(kind, state, &text);
   assert_string_equal(text.data, field[3]);
 
-  state->previous = (int16_t)atoi(field[1]);
+  state->previous = atoi(field[1]);
   CellEnvStep step = cell_minatar_step(kind, state, atoi(field[2]));
   char got[128], expected[128];
   snprintf(got, sizeof got, "%.0f|%d|%016" PRIx64 "|", step.reward, step.terminated,
