@@ -11,6 +11,7 @@ CellStmt *fuse_stmt(FuseEmit *e, CellStmtKind kind) {
   CellStmt **tail = e->body->tail;
   CellStmt *s = cell_stmt(e->out, &tail, kind);
   e->body->tail = tail;
+  if (kind != CELL_K_LOOP) s->span = e->span;
   return s;
 }
 
@@ -269,7 +270,7 @@ static int load(FuseEmit *e, FuseVal *val, CellAffine index) {
         return around->loads[i].value;
     CellStmt *loop = *lanes->ahead, **tail = lanes->ahead;
     CellStmt *s = cell_stmt(e->out, &tail, CELL_K_LOAD);
-    s->next = loop, lanes->ahead = &s->next;
+    s->next = loop, lanes->ahead = &s->next, s->span = e->span;
     s->buffer = ref, s->index = index, s->dtype = val->dtype == CELL_I ? CELL_I : CELL_F;
     FuseLoaded l = {ref, index, s->value};
     CELL_PUSH(e->f->arena, around->loads, around->load_count, around->load_capacity, l);

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void begin_op(FuseEmit *e, const FuseOp *op) {
+  fuse_begin_op(e);
+  e->span = op->node ? op->node->span : CELL_NOWHERE;
+}
+
 static void finish_value(FuseEmit *e, FuseOp *op, int entry, int value) {
   if (!op->partial) fuse_define(e, op->out, entry, value);
   if (fuse_stored(op->out))
@@ -148,7 +153,7 @@ static void each_op(FuseEmit *e, FuseNode *node, FuseNode *root, OpVisit visit) 
 /* before a loop: the sums that it will feed */
 static void start_sums(FuseEmit *e, FuseOp *op, FuseNode *node) {
   if (op->kind != FUSE_REDUCE) return;
-  fuse_begin_op(e);
+  begin_op(e, op);
   if (fuse_register_node(e, op) == node) {
     int outs = unrolled_entries(op, false);
     for (int o = 0; o < outs; o++) fuse_define(e, op->out, o, new_acc(e, op));
@@ -181,7 +186,7 @@ static void start_sums(FuseEmit *e, FuseOp *op, FuseNode *node) {
 /* after it: their results */
 static void end_sums(FuseEmit *e, FuseOp *op, FuseNode *node) {
   if (op->kind != FUSE_REDUCE || fuse_register_node(e, op) != node || !fuse_stored(op->out)) return;
-  fuse_begin_op(e);
+  begin_op(e, op);
   int outs = unrolled_entries(op, false);
   for (int o = 0; o < outs; o++) {
     fix(e, op, false, o);
@@ -203,7 +208,7 @@ static void emit_scan(FuseEmit *e, FuseOp *op) {
 
 static void emit_node(FuseEmit *e, FuseNode *node) {
   if (node->op) {
-    fuse_begin_op(e);
+    begin_op(e, node->op);
     switch (node->op->kind) {
     case FUSE_SCAN: emit_scan(e, node->op); break;
     case FUSE_CONTRACT: fuse_emit_contract(e, node->op); break;
@@ -288,7 +293,7 @@ static bool same_kernel(const CellKernel *a, uint64_t digest, const CellText *te
 
 void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *program) {
   FuseEmit *e = CELL_NEW(f->arena, FuseEmit);
-  e->f = f, e->k = fk, e->program = program, e->task_class = -1;
+  e->f = f, e->k = fk, e->program = program, e->task_class = -1, e->span = CELL_NOWHERE;
   CellKernel *k = e->out = CELL_NEW(f->plan->arena, CellKernel);
   k->arena = f->plan->arena, k->name = name, k->tasks = fk->tasks, k->var_count = 1;
   k->span = fk->ops[0]->node ? fk->ops[0]->node->span : CELL_NOWHERE;

@@ -31,6 +31,7 @@ typedef struct {
   CellKernel *out;
   CellPlanProgram *program;
   FuseBody *body;
+  CellSpan span;  /* of the op that is being written */
   int *class_var; /* variable of an open class, or -1 */
   int classes;
   int fixed[FUSE_MAX_LOOPS]; /* of the op being written: constants of its unrolled loops, or -1 */

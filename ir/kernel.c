@@ -5,6 +5,7 @@ CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
   CellStmt *s = CELL_NEW(k->arena, CellStmt);
   s->kind = kind;
   s->value = s->var = -1;
+  s->span = CELL_NOWHERE;
   for (int i = 0; i < 3; i++) s->args[i] = -1;
   s->index = s->begin = s->m_begin = s->n_begin = cell_affine(0);
   s->a.base = s->b.base = s->out.base = cell_affine(0);

@@ -103,6 +103,7 @@ struct CellStmt {
   int64_t m, n, k;
   CellAffine m_begin, n_begin;
   int64_t m_limit, n_limit;
+  CellSpan span; /* of the .cell file, where it is known; no part of the kernel's text */
 };
 
 typedef struct {
