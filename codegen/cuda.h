@@ -13,7 +13,8 @@
  *     Scratch lies in shared memory while it fits, the largest pieces else in a workspace, a slice a block.
  *     Barriers stand where a statement touches what other threads touched before (cuda_hazard.c).
  *   - a product part is a chain of contracts into one output; a block makes one tile of it, sums in registers
- *     (cuda_product.h), reading through shared memory by asynchronous copies.
+ *     (cuda_product.h), reading through shared memory by asynchronous copies. Loops over the output behind them
+ *     that work entry by entry, the part's tail, are done on those registers.
  *
  * What a kernel's text is made of: C++ with the functions of cuda_prelude.h and no others. That header has two
  * sides. On the device its functions are the instructions. On the host, tests run the same text: blocks one
@@ -75,7 +76,8 @@ typedef struct {
   int64_t *shared; /* bytes of each scratch from the start of shared memory, -1: in the workspace */
   int64_t *workspace; /* words of the others from the start of a block's slice */
   int64_t shared_bytes, workspace_words;
-  bool wide; /* indices beyond 2^31 */
+  bool wide;               /* indices beyond 2^31 */
+  const CellDiag *sources; /* for the lines of the .cell file in comments, or NULL */
 } CellCudaSchedule;
 
 CellCudaSchedule *cell_cuda_schedule(CellArena *arena, const CellKernel *k);
@@ -120,8 +122,10 @@ void cell_cuda_barriers(CellCudaSchedule *c);
 
 /* The tiles of a product kernel. */
 typedef struct {
-  bool product;         /* the kernel is a chain of contracts into one output */
-  int rows, columns;    /* of a tile */
+  bool product; /* the kernel is a chain of contracts into one output, and perhaps a tail */
+  const CellStmt
+      *tail;         /* loop nests that work on every entry of the output by itself; NULL: none */
+  int rows, columns; /* of a tile */
   int64_t down, across; /* tiles of a task */
   int64_t shared_bytes;
 } CellCudaProduct;
@@ -129,9 +133,11 @@ CellCudaProduct cell_cuda_product(const CellKernel *k);
 
 /* Names of a kernel's arguments; the function is `name`. */
 void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *args, CellText *out);
-void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const char *name,
-                            const char *const *args, CellPrecision precision, bool wide,
-                            CellText *out);
+void cell_cuda_product_body(CellCudaSchedule *c, const CellCudaProduct *p, const char *name,
+                            const char *const *args, CellPrecision precision, CellText *out);
+/* The statements of a tail for the entry (m + row, n + column), whose sum is called sum: a function's body. */
+void cell_cuda_tail(CellCudaSchedule *c, const CellCudaProduct *p, const char *const *args,
+                    CellText *out);
 /* An index, its variables and values by the names they have in the text. */
 void cell_cuda_affine(const CellAffine *a, CellText *out);
 
@@ -173,9 +179,14 @@ typedef struct {
 /* sources: for the lines of the .cell file in comments, or NULL. */
 CellCudaCode *cell_cuda_code(CellArena *arena, const CellPlan *plan, CellPrecision precision,
                              const CellDiag *sources);
+/* "net.cell:9", or NULL where that is not known. */
+const char *cell_cuda_place(CellArena *arena, const CellDiag *sources, CellSpan span);
 /* One stage of it as text, or the bytes of the cubins one after another: cuda, ptx, cubin, resources. */
 bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
                     CellText *out, CellDiag *diag);
+/* Why each node of a program is one (cuda_nodes.c), as lines. */
+void cell_cuda_nodes(const CellPlan *plan, const CellCudaCode *code, int program,
+                     const CellDiag *sources, CellText *out);
 /* Seconds that a unit should take (cuda_predict.c). */
 double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit, const CellCudaArch *arch,
                          CellPrecision precision, int registers);

@@ -16,7 +16,9 @@ typedef struct {
   const char *const *args;
   CellText *out;
   int depth;
-  Team team; /* who runs a statement: all threads, a warp's, or one */
+  Team team;                /* who runs a statement: all threads, a warp's, or one */
+  const char *place;        /* the line of the .cell file that the text is at, or NULL */
+  const CellBufferRef *sum; /* a tail: its product's output, whose entry is the variable sum */
 } Body;
 
 static void line(Body *b, const char *format, ...) CELL_PRINTF(2, 3);
@@ -258,6 +260,10 @@ static void emit_folds(Body *b, const CellCudaNote *note) {
 // ---- memory ----
 
 static void emit_load(Body *b, const CellStmt *s) {
+  if (b->sum && s->buffer.scratch == b->sum->scratch && s->buffer.index == b->sum->index) {
+    line(b, "const float x%d = sum;\n", s->value);
+    return;
+  }
   const char *name = name_of(b, s->buffer), *at = affine(b, &s->index);
   CellDtype dtype = dtype_of(b, s->buffer);
   if (dtype == CELL_BITS)
@@ -426,8 +432,17 @@ static void emit_loop(Body *b, const CellStmt *s, bool own) {
   }
 }
 
+// a comment where the .cell file's line changes
+static void note_place(Body *b, const CellStmt *s) {
+  const char *place = cell_cuda_place(b->c->arena, b->c->sources, s->span);
+  if (!place || s->kind == CELL_K_CONST || (b->place && strcmp(place, b->place) == 0)) return;
+  line(b, "// %s\n", place);
+  b->place = place;
+}
+
 // own: the statement is one thread's
 static void emit_stmt(Body *b, const CellStmt *s, bool own) {
+  note_place(b, s);
   switch (s->kind) {
   case CELL_K_LOOP: emit_loop(b, s, own); break;
   case CELL_K_CONST:
@@ -484,4 +499,23 @@ void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *ar
   line(&b, "const %s v0 = task;\n", index_type(&b));
   emit_list(&b, k->body, false);
   cell_text_printf(out, "}\n\n");
+}
+
+void cell_cuda_tail(CellCudaSchedule *c, const CellCudaProduct *p, const char *const *args,
+                    CellText *out) {
+  Body b = {.c = c, .k = c->k, .args = args, .out = out, .depth = 2, .team = TEAM_THREAD};
+  const char *type = index_type(&b);
+  b.sum = &c->k->body->out.buffer;
+  for (const CellStmt *s = p->tail; s; s = s->next) {
+    const CellStmt *lanes = s->loop == CELL_LOOP_LANES ? s : cell_cuda_turned(s);
+    line(&b, "{\n");
+    b.depth++;
+    if (s != lanes) line(&b, "const %s v%d = %s + m + row;\n", type, s->var, affine(&b, &s->begin));
+    line(&b, "const %s v%d = n + column;\n", type, lanes->var);
+    for (const CellStmt *t = s == lanes ? lanes : s->body; t != lanes; t = t->next)
+      emit_stmt(&b, t, true);
+    emit_list(&b, lanes->body, true);
+    b.depth--;
+    line(&b, "}\n");
+  }
 }

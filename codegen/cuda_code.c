@@ -34,14 +34,14 @@ static bool is_taken(char *const *names, int count, const char *name) {
 // words of C++ and of the text around
 static bool is_word(const char *name) {
   static const char *const words[] = {
-      "task",   "tile",  "rows",  "columns", "down",    "across", "sum",    "workspace", "block",
-      "which",  "m",     "n",     "k",       "x",       "y",      "e",      "p",         "fold",
-      "best",   "where", "int",   "float",   "if",      "for",    "const",  "return",    "bool",
-      "true",   "false", "void",  "this",    "new",     "class",  "struct", "double",    "do",
-      "long",   "short", "char",  "auto",    "case",    "else",   "enum",   "goto",      "static",
-      "switch", "union", "while", "break",   "default", "exp",    "log",    "sin",       "cos",
-      "tanh",   "pow",   "floor", "sqrt",    "j0",      "j1",     "y0",     "y1",        "jn",
-      "yn",     "gamma", "and",   "or",      "not",     "xor",    "index"};
+      "task",      "tile",   "rows",   "columns", "row",   "column", "down",    "across", "sum",
+      "workspace", "block",  "which",  "m",       "n",     "k",      "x",       "y",      "e",
+      "p",         "fold",   "best",   "where",   "int",   "float",  "if",      "for",    "const",
+      "return",    "bool",   "true",   "false",   "void",  "this",   "new",     "class",  "struct",
+      "double",    "do",     "long",   "short",   "char",  "auto",   "case",    "else",   "enum",
+      "goto",      "static", "switch", "union",   "while", "break",  "default", "exp",    "log",
+      "sin",       "cos",    "tanh",   "pow",     "floor", "sqrt",   "j0",      "j1",     "y0",
+      "y1",        "jn",     "yn",     "gamma",   "and",   "or",     "not",     "xor",    "index"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (strcmp(words[i], name) == 0) return true;
   // variables and values of bodies
@@ -93,15 +93,17 @@ static bool too_wide(const Make *make, const Part *part) {
   return false;
 }
 
+const char *cell_cuda_place(CellArena *arena, const CellDiag *sources, CellSpan span) {
+  int line, column;
+  if (!sources || span.file < 0 || span.file >= sources->source_count) return NULL;
+  cell_diag_position(sources, span, &line, &column);
+  return cell_arena_printf(arena, "%s:%d", sources->sources[span.file].name, line);
+}
+
 static void origin(const Make *make, const CellKernel *k, CellText *out) {
-  cell_text_printf(out, "// %s: %lld task%s", k->name, (long long)k->tasks,
-                   k->tasks == 1 ? "" : "s");
-  if (make->sources && k->span.file >= 0 && k->span.file < make->sources->source_count) {
-    int line, column;
-    cell_diag_position(make->sources, k->span, &line, &column);
-    cell_text_printf(out, "; %s:%d", make->sources->sources[k->span.file].name, line);
-  }
-  cell_text_printf(out, "\n");
+  const char *place = cell_cuda_place(make->code->arena, make->sources, k->span);
+  cell_text_printf(out, "// %s: %lld task%s%s%s\n", k->name, (long long)k->tasks,
+                   k->tasks == 1 ? "" : "s", place ? "; " : "", place ? place : "");
 }
 
 // the kernel's text, and what it takes
@@ -123,14 +125,14 @@ static void emit_unit(Make *make, CellCudaUnit *unit, const Part *parts, int par
     CellCudaProduct product = cell_cuda_product(k);
     const char *function = cell_arena_printf(arena, "part%d", i);
     int64_t blocks = k->tasks, words = 0;
+    CellCudaSchedule *c = cell_cuda_schedule(arena, k);
+    c->wide = too_wide(make, part), c->sources = make->sources;
     if (product.product) {
       blocks *= product.down * product.across;
-      cell_cuda_product_body(k, &product, function, (const char *const *)args, make->precision,
-                             too_wide(make, part), &functions);
+      cell_cuda_product_body(c, &product, function, (const char *const *)args, make->precision,
+                             &functions);
       if (product.shared_bytes > unit->shared_bytes) unit->shared_bytes = product.shared_bytes;
     } else {
-      CellCudaSchedule *c = cell_cuda_schedule(arena, k);
-      c->wide = too_wide(make, part);
       cell_cuda_body(c, function, (const char *const *)args, &functions);
       if (c->shared_bytes > unit->shared_bytes) unit->shared_bytes = c->shared_bytes;
       words = c->workspace_words;

@@ -37,7 +37,7 @@ int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_b
 
 static void emit_resources(const CellPlan *plan, const CellCudaCode *code,
                            const CellEngineOptions *options, const CellCubin *cubins,
-                           CellText *out) {
+                           const CellDiag *sources, CellText *out) {
   const CellCudaArch *arch = options->gpu;
   cell_text_printf(out, "%-16s %8s %9s %6s %6s %9s %9s %10s %11s\n", "kernel", "blocks",
                    "registers", "stack", "spills", "shared", "occupancy", "code", "predicted");
@@ -64,6 +64,7 @@ static void emit_resources(const CellPlan *plan, const CellCudaCode *code,
     cell_text_printf(out, "%-16s %8d %8.1f us  %s, %s\n", program->name, program->launch_count,
                      1e6 * sum, arch->name, arch->device);
   }
+  for (int p = 0; p < code->program_count; p++) cell_cuda_nodes(plan, code, p, sources, out);
 }
 
 bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOptions *options,
@@ -81,7 +82,8 @@ bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOpt
                               sizeof message);
     free(folder);
     if (!good) cell_error(diag, CELL_E_NVRTC, CELL_NOWHERE, "%s", message);
-    if (good && strcmp(stage, "resources") == 0) emit_resources(plan, code, options, cubins, out);
+    if (good && strcmp(stage, "resources") == 0)
+      emit_resources(plan, code, options, cubins, diag, out);
     if (good && strcmp(stage, "cubin") == 0)
       for (int u = 0; u < code->unit_count; u++)
         cell_text_append(out, cubins[u].bytes, cubins[u].size);

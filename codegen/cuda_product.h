@@ -4,8 +4,9 @@
  * of them under way at a time, by asynchronous copies of 16 bytes where the operand's bytes allow it (V = 4),
  * else of 4. An operand whose k is contiguous lies there [row][k], else [k][row], padded so that no two
  * threads of an instruction want the same bank. Sums stay in registers: 4 columns and TM * TN / 512 rows a
- * thread, or, for TF32 and BF16, 2 x 4 tiles of the matrix instruction a warp. k ascends, so the order of
- * summation is that of the text, but for what the matrix instruction sums at once. */
+ * thread, or, for TF32 and BF16, tiles of the matrix instruction (of 64 x 64 a warp makes 2 x 4 of them). k
+ * ascends, so the order of summation is that of the text, but for what the matrix instruction sums at once.
+ * What works on the result entry by entry does so on the registers: each(). */
 #ifndef CELL_CUDA_PRODUCT_H
 #define CELL_CUDA_PRODUCT_H
 
@@ -114,9 +115,15 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
     DOWN = CELL_THREADS / ACROSS,     /* along m */
     ROWS = TM / DOWN,                 /* of a thread */
     TOGETHER = ROWS % 4 == 0 ? 4 : 1, /* of them neighbours */
-    MATRIX = PRECISION != CELL_FP32 && TM == 64 && TN == 64
+    MATRIX = PRECISION != CELL_FP32,
+    WARPS_DOWN = TM == 64 && TN == 64 ? 2 : TM / 16,
+    WARPS_ACROSS = CELL_WARPS / WARPS_DOWN,
+    WM = TM / WARPS_DOWN, /* a warp's part, in tiles of 16 x 8 */
+    WN = TN / WARPS_ACROSS,
+    TILES_DOWN = WM / 16,
+    TILES_ACROSS = WN / 8
   };
-  float sum[ROWS][4]; /* MATRIX: [2 * 4 tiles][4] */
+  float sum[ROWS][4]; /* MATRIX: [matrix tiles][4] */
 
   CELL_METHOD void clear() {
     CELL_UNROLL
@@ -158,16 +165,17 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
     }
   }
 
-  /* a warp's quarter of the tile: 2 x 4 matrix tiles of 16 x 8 */
+  /* a warp's part of the tile, in matrix tiles */
   template <class AlongA, class AlongB>
   CELL_METHOD void matrix_slice(CellShared<float> s, int a, int b, AlongA along_a, AlongB along_b) {
-    int m0 = cell_warp() / 2 * 32 + cell_lane() / 4, n0 = cell_warp() % 2 * 32 + cell_lane() / 4;
+    int m0 = cell_warp() / WARPS_ACROSS * WM + cell_lane() / 4;
+    int n0 = cell_warp() % WARPS_ACROSS * WN + cell_lane() / 4;
     int t = cell_lane() % 4;
     CELL_UNROLL
     for (int kk = 0; kk < CELL_SLICE; kk += PRECISION == CELL_BF16 ? 16 : 8) {
-      CellWord y[4][2];
+      CellWord y[TILES_ACROSS][2];
       CELL_UNROLL
-      for (int j = 0; j < 4; j++) CELL_UNROLL
+      for (int j = 0; j < TILES_ACROSS; j++) CELL_UNROLL
       for (int h = 0; h < 2; h++)
         y[j][h] =
             PRECISION == CELL_BF16
@@ -175,7 +183,7 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
                                cell_read<TN>(s, b, n0 + 8 * j, kk + 2 * t + 8 * h + 1, along_b))
                 : cell_to_tf32(cell_read<TN>(s, b, n0 + 8 * j, kk + t + 4 * h, along_b));
       CELL_UNROLL
-      for (int i = 0; i < 2; i++) {
+      for (int i = 0; i < TILES_DOWN; i++) {
         CellWord x[4];
         CELL_UNROLL
         for (int h = 0; h < 4; h++) {
@@ -186,11 +194,11 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
                      : cell_to_tf32(cell_read<TM>(s, a, r, kk + t + h / 2 * 4, along_a));
         }
         CELL_UNROLL
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < TILES_ACROSS; j++) {
           if (PRECISION == CELL_BF16)
-            cell_mma_bf16(sum[(4 * i + j) % ROWS], x, y[j]);
+            cell_mma_bf16(sum[TILES_ACROSS * i + j], x, y[j]);
           else
-            cell_mma_tf32(sum[(4 * i + j) % ROWS], x, y[j]);
+            cell_mma_tf32(sum[TILES_ACROSS * i + j], x, y[j]);
         }
       }
     }
@@ -225,22 +233,27 @@ template <int TM, int TN, bool BLOCKED, int PRECISION> struct CellProduct {
     cell_barrier(); /* before the stages are filled again */
   }
 
-  /* to the entries of the tile that are there */
-  template <class Index>
-  CELL_METHOD void store(CellOut<float> out, Index base, Index rs, Index cs, int rows, int columns,
-                         bool onto) const {
+  /* f(row, column, sum) for the entries of the tile that are there and this thread's */
+  template <class F> CELL_METHOD void each(int rows, int columns, const F &f) const {
     CELL_UNROLL
     for (int i = 0; i < ROWS; i++) CELL_UNROLL
     for (int j = 0; j < 4; j++) {
       int m = row(i), n = column(j);
       if (MATRIX) {
-        m = cell_warp() / 2 * 32 + i / 4 * 16 + cell_lane() / 4 + j / 2 * 8;
-        n = cell_warp() % 2 * 32 + i % 4 * 8 + cell_lane() % 4 * 2 + j % 2;
+        m = cell_warp() / WARPS_ACROSS * WM + i / TILES_ACROSS * 16 + cell_lane() / 4 + j / 2 * 8;
+        n = cell_warp() % WARPS_ACROSS * WN + i % TILES_ACROSS * 8 + cell_lane() % 4 * 2 + j % 2;
       }
-      if (m >= rows || n >= columns) continue;
-      Index at = base + m * rs + n * cs;
-      out[at] = onto ? out[at] + sum[i][j] : sum[i][j];
+      if (m < rows && n < columns) f(m, n, sum[i][j]);
     }
+  }
+
+  template <class Index>
+  CELL_METHOD void store(CellOut<float> out, Index base, Index rs, Index cs, int rows, int columns,
+                         bool onto) const {
+    each(rows, columns, [&](int m, int n, float x) {
+      Index at = base + m * rs + n * cs;
+      out[at] = onto ? out[at] + x : x;
+    });
   }
 };
 

@@ -1,6 +1,7 @@
 /* cuda_product_emit.c - a kernel that is one product: a chain of contracts into one output, every block one
- * tile of it. The text is a few calls of cuda_product.h; what is decided here is the tile, how operands lie,
- * and whether they can be copied 16 bytes at a time. */
+ * tile of it, and perhaps a tail, loop nests that work on the output entry by entry (ir/fuse_tails.c). The text is a
+ * few calls of cuda_product.h; what is decided here is the tile, how operands lie, and whether they can be
+ * copied 16 bytes at a time. */
 #include "codegen/cuda.h"
 
 static bool same_affine(const CellAffine *a, const CellAffine *b) {
@@ -17,16 +18,86 @@ static bool same_output(const CellStmt *a, const CellStmt *b) {
          same_affine(&a->m_begin, &b->m_begin) && same_affine(&a->n_begin, &b->n_begin);
 }
 
+// ---- the tail ----
+
+static int64_t take_term(CellAffine *a, int var) {
+  for (int i = 0; i < a->term_count; i++) {
+    if (a->terms[i].var != var) continue;
+    int64_t coef = a->terms[i].coef;
+    a->terms[i] = a->terms[--a->term_count];
+    return coef;
+  }
+  return 0;
+}
+
+// whether `index`, in the nest, is entry (m, n) of the output
+static bool is_entry(const CellStmt *first, const CellStmt *nest, const CellStmt *lanes,
+                     const CellAffine *index) {
+  CellAffine rest = *index;
+  if (rest.loaded >= 0 || take_term(&rest, lanes->var) != first->out.k_stride) return false;
+  if (nest != lanes) {
+    int64_t down = take_term(&rest, nest->var);
+    if (down != first->out.row_stride) return false;
+    rest = cell_affine_add(rest, cell_affine_scale(nest->begin, down));
+  }
+  CellAffine off = cell_affine_add(rest, cell_affine_scale(first->out.base, -1));
+  for (int i = 0; i < off.term_count; i++)
+    if (off.terms[i].coef != 0) return false;
+  return off.base == 0;
+}
+
+static bool same_buffer(const CellBufferRef *a, const CellBufferRef *b) {
+  return a->scratch == b->scratch && a->index == b->index;
+}
+
+static bool entrywise(const CellStmt *first, const CellStmt *nest, const CellStmt *lanes,
+                      const CellStmt *s) {
+  bool inside = s == lanes->body;
+  for (; s && s != lanes; s = s->next) {
+    bool stores = s->kind == CELL_K_STORE && inside && !s->add;
+    if (s->kind != CELL_K_CONST && s->kind != CELL_K_VAR && s->kind != CELL_K_LOAD &&
+        s->kind != CELL_K_LET && !stores)
+      return false;
+    if (s->kind != CELL_K_LOAD && s->kind != CELL_K_STORE) continue;
+    bool output = same_buffer(&s->buffer, &first->out.buffer);
+    if (s->buffer.scratch && !output) return false;
+    if (output && (s->kind == CELL_K_STORE || !is_entry(first, nest, lanes, &s->index)))
+      return false;
+  }
+  return true;
+}
+
+// rows of columns, no statement of which meets another entry
+static bool is_tail(const CellStmt *first, const CellStmt *nest) {
+  if (first->add || first->n_limit > 0) return false;
+  for (; nest; nest = nest->next) {
+    if (nest->kind != CELL_K_LOOP) return false;
+    const CellStmt *lanes = nest->loop == CELL_LOOP_LANES ? nest : cell_cuda_turned(nest);
+    if (!lanes || lanes->extent != first->n || lanes->limit > 0 || lanes->begin.term_count ||
+        lanes->begin.base || lanes->begin.loaded >= 0)
+      return false;
+    if (nest == lanes ? first->m != 1 : nest->extent != first->m || nest->limit != first->m_limit)
+      return false;
+    if (nest != lanes && !entrywise(first, nest, lanes, nest->body)) return false;
+    if (!entrywise(first, nest, lanes, lanes->body)) return false;
+  }
+  return true;
+}
+
 CellCudaProduct cell_cuda_product(const CellKernel *k) {
   CellCudaProduct p = {0};
   for (const CellStmt *s = k->body; s; s = s->next) {
-    if (s->kind != CELL_K_CONTRACT || s->a.buffer.scratch || s->b.buffer.scratch ||
-        s->out.buffer.scratch)
-      return p;
+    if (s != k->body && s->kind == CELL_K_LOOP && k->body->kind == CELL_K_CONTRACT) {
+      if (!is_tail(k->body, s)) return p;
+      p.tail = s;
+      break;
+    }
+    if (s->kind != CELL_K_CONTRACT || s->a.buffer.scratch || s->b.buffer.scratch) return p;
     if (s->a.base.loaded >= 0 || s->b.base.loaded >= 0 || s->out.base.loaded >= 0) return p;
     if (s != k->body && (!s->add || !same_output(s, k->body))) return p;
     if (s->k > INT32_MAX || s->m > INT32_MAX || s->n > INT32_MAX) return p;
   }
+  if (k->body && k->body->out.buffer.scratch && !p.tail) return p;
   const CellStmt *s = k->body;
   if (!s) return p;
   p.product = true;
@@ -96,10 +167,19 @@ static void extent(const char *name, const char *from, int64_t count, int64_t li
   cell_text_printf(out, ") - %s;\n", from);
 }
 
-void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const char *name,
-                            const char *const *args, CellPrecision precision, bool wide,
-                            CellText *out) {
-  const char *index = wide ? "CellWide" : "int";
+static void store(const CellStmt *s, const char *const *args, const char *index, CellText *out) {
+  cell_text_printf(out, "  sum.store<%s>(%s, ", index, args[s->out.buffer.index]);
+  cell_cuda_affine(&s->out.base, out);
+  cell_text_printf(out, " + m * %lld + n * %lld, %lld, %lld, rows, columns, %s);\n",
+                   (long long)s->out.row_stride, (long long)s->out.k_stride,
+                   (long long)s->out.row_stride, (long long)s->out.k_stride,
+                   s->add ? "true" : "false");
+}
+
+void cell_cuda_product_body(CellCudaSchedule *c, const CellCudaProduct *p, const char *name,
+                            const char *const *args, CellPrecision precision, CellText *out) {
+  const CellKernel *k = c->k;
+  const char *index = c->wide ? "CellWide" : "int";
   static const char *const precisions[] = {"CELL_FP32", "CELL_TF32", "CELL_BF16"};
   const CellStmt *first = k->body;
   cell_text_printf(out, "CELL_FUNCTION void %s(const int task, const int tile", name);
@@ -107,7 +187,8 @@ void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const
     if (k->args[i] == CELL_BITS)
       cell_text_printf(out, ", CellBits %s", args[i]);
     else
-      cell_text_printf(out, ", %s<float> %s", k->written[i] ? "CellOut" : "CellIn", args[i]);
+      cell_text_printf(out, ", %s<%s> %s", k->written[i] ? "CellOut" : "CellIn",
+                       k->args[i] == CELL_I ? "int" : "float", args[i]);
   }
   cell_text_printf(out, ") {\n  const %s v0 = task;\n", index);
   cell_text_printf(out, "  const %s m = tile / %lld * %d, n = tile %% %lld * %d;\n", index,
@@ -120,17 +201,19 @@ void cell_cuda_product_body(const CellKernel *k, const CellCudaProduct *p, const
                    p->columns);
   cell_text_printf(out, "  CellProduct<%d, %d, %s, %s> sum;\n  sum.clear();\n", p->rows, p->columns,
                    along_k(&first->b) ? "false" : "true", precisions[precision]);
-  for (const CellStmt *s = first; s; s = s->next) {
+  for (const CellStmt *s = first; s != p->tail; s = s->next) {
     cell_text_printf(out, "  sum.add(");
     operand(k, s, false, args, index, out);
     cell_text_printf(out, ",\n          ");
     operand(k, s, true, args, index, out);
     cell_text_printf(out, ", %lld);\n", (long long)s->k);
   }
-  cell_text_printf(out, "  sum.store<%s>(%s, ", index, args[first->out.buffer.index]);
-  cell_cuda_affine(&first->out.base, out);
-  cell_text_printf(out, " + m * %lld + n * %lld, %lld, %lld, rows, columns, %s);\n}\n\n",
-                   (long long)first->out.row_stride, (long long)first->out.k_stride,
-                   (long long)first->out.row_stride, (long long)first->out.k_stride,
-                   first->add ? "true" : "false");
+  if (!first->out.buffer.scratch) store(first, args, index, out);
+  if (p->tail) {
+    cell_text_printf(out,
+                     "  sum.each(rows, columns, [&](int row, int column, const float sum) {\n");
+    cell_cuda_tail(c, p, args, out);
+    cell_text_printf(out, "  });\n");
+  }
+  cell_text_printf(out, "}\n\n");
 }

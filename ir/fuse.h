@@ -4,7 +4,8 @@
  *   prepare.c     brings a graph into the form that the others expect (still a graph)
  *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps
  *                 (fuse_access.c); views disappear into those maps
- *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut
+ *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut; fuse_tails.c:
+ *                 what a product's kernel does to its entries
  *   fuse_tree.c   the ops of a kernel -> a loop tree, in an order that keeps little alive (fuse_order.c)
  *   fuse_emit.c   loop tree -> kernel IR, with fuse_body.c, fuse_contract.c and fuse_place.c; a value lives in a register, in scratch with the extent of
  *                 the loops that its definition and uses do not share, or in a buffer of the plan
@@ -169,10 +170,23 @@ typedef struct Fuse {
 /* What a kernel's tasks are cut from. */
 typedef enum { FUSE_TASK_NONE, FUSE_TASK_BATCH, FUSE_TASK_ROWS } FuseTask;
 
+typedef struct {
+  FuseTask task;
+  int32_t extent;
+} FuseCut;
+
+/* An op that is being given a kernel. */
+typedef struct {
+  FuseOp *op; /* number op->order of the list */
+  FuseCut cut;
+  int alap; /* of a tail: its product's counts */
+  int tail; /* the product in whose kernel it is, its own number for a product; -1: none */
+} FuseItem;
+
 struct FuseKernel {
   FuseTask task;
   int32_t extent, tile;
-  bool apart; /* holds products alone */
+  bool apart; /* a product and its tail, or products alone */
   int part;   /* of the level's ops: those that hang together */
   int64_t tasks;
   int level;
@@ -231,7 +245,13 @@ typedef void (*FuseVisit)(FuseOp *op, FuseAccess *access, void *context);
 void fuse_each_access(FuseOp *op, FuseVisit visit, void *context);
 
 /* fuse_group.c: kernels in launch order. */
+/* Whether `reader` (of whose accesses inner's are meant) may share a kernel with the producer of val. */
+bool fuse_may_join(const FuseItem *producer, const FuseItem *reader, FuseOp *inner,
+                   const FuseVal *val);
 int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels);
+
+/* fuse_tails.c: sets the items' tails. */
+void fuse_tails(const Fuse *f, FuseItem *items, int n);
 
 /* fuse_tree.c */
 int fuse_class(Fuse *f, int cls); /* representative */

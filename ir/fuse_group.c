@@ -31,11 +31,6 @@ static FuseVal **results(FuseOp *op, int *count) {
   return op->kind == FUSE_SCAN ? op->carries : &op->out;
 }
 
-typedef struct {
-  FuseTask task;
-  int32_t extent;
-} Cut;
-
 static bool touches_carry(const FuseOp *op) {
   if (op->out && op->out->pinned) return true;
   for (int i = 0; i < op->arg_count; i++)
@@ -66,10 +61,10 @@ static int loop_of_producer(const FuseOp *op) {
   return -1;
 }
 
-static Cut cut_of(FuseOp *op) {
+static FuseCut cut_of(FuseOp *op) {
   if (op->kind == FUSE_SCAN) {
-    if (!carries_batch(op)) return (Cut){FUSE_TASK_NONE, 1};
-    return (Cut){FUSE_TASK_BATCH, op->carries[0]->extent[CELL_AXIS_BATCH]};
+    if (!carries_batch(op)) return (FuseCut){FUSE_TASK_NONE, 1};
+    return (FuseCut){FUSE_TASK_BATCH, op->carries[0]->extent[CELL_AXIS_BATCH]};
   }
   int batch = op->out_axis[CELL_AXIS_BATCH];
   if (touches_carry(op)) {
@@ -78,23 +73,23 @@ static Cut cut_of(FuseOp *op) {
     FuseOp *scan = NULL;
     for (int i = 0; i < c->producer_count; i++)
       if (c->producers[i]->kind == FUSE_SCAN) scan = c->producers[i];
-    if (scan && !carries_batch(scan)) return (Cut){FUSE_TASK_NONE, 1};
+    if (scan && !carries_batch(scan)) return (FuseCut){FUSE_TASK_NONE, 1};
   }
   if (batch >= 0) {
     op->task = batch;
-    return (Cut){FUSE_TASK_BATCH, op->loops[batch].extent};
+    return (FuseCut){FUSE_TASK_BATCH, op->loops[batch].extent};
   }
-  if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) return (Cut){FUSE_TASK_NONE, 1};
+  if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) return (FuseCut){FUSE_TASK_NONE, 1};
   if (op->kind == FUSE_CONTRACT) {
     op->task = op->loop_m;
-    return (Cut){FUSE_TASK_ROWS, op->loops[op->loop_m].extent};
+    return (FuseCut){FUSE_TASK_ROWS, op->loops[op->loop_m].extent};
   }
   if (op->kind == FUSE_REDUCE && op->reduce == CELL_SUM && op->out->rank == 0 && !op->out->axes) {
     int largest = -1;
     for (int i = 0; i < op->loop_count; i++) {
       if (op->loops[i].axis == CELL_AXIS_BATCH) {
         op->task = i, op->partial = true;
-        return (Cut){FUSE_TASK_BATCH, op->loops[i].extent};
+        return (FuseCut){FUSE_TASK_BATCH, op->loops[i].extent};
       }
       if (largest < 0 || op->loops[i].extent > op->loops[largest].extent) largest = i;
     }
@@ -103,16 +98,16 @@ static Cut cut_of(FuseOp *op) {
     if (beside >= 0) largest = beside;
     if (largest >= 0 && loop_product(op) >= SMALL_WORK && op->loops[largest].extent >= 16) {
       op->task = largest, op->partial = true;
-      return (Cut){FUSE_TASK_ROWS, op->loops[largest].extent};
+      return (FuseCut){FUSE_TASK_ROWS, op->loops[largest].extent};
     }
-    return (Cut){FUSE_TASK_NONE, 1};
+    return (FuseCut){FUSE_TASK_NONE, 1};
   }
   if (op->out->rank >= 1 && op->out_dim[0] >= 0 && op->out_offset[0] == 0 &&
       op->loops[op->out_dim[0]].extent == op->out->shape[0] && loop_product(op) >= SMALL_WORK) {
     op->task = op->out_dim[0];
-    return (Cut){FUSE_TASK_ROWS, op->loops[op->task].extent};
+    return (FuseCut){FUSE_TASK_ROWS, op->loops[op->task].extent};
   }
-  return (Cut){FUSE_TASK_NONE, 1};
+  return (FuseCut){FUSE_TASK_NONE, 1};
 }
 
 static int32_t round_up(int32_t n, int32_t to) {
@@ -120,7 +115,7 @@ static int32_t round_up(int32_t n, int32_t to) {
 }
 
 /* tile of a task, from the shape and target alone */
-static int32_t tile_of(const Fuse *f, Cut cut) {
+static int32_t tile_of(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_NONE) return 1;
   if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
@@ -132,13 +127,6 @@ static int32_t tile_of(const Fuse *f, Cut cut) {
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
   return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
 }
-
-typedef struct {
-  FuseOp *op;
-  Cut cut;
-  int alap;
-  bool apart; /* a product, where the target wants those in kernels of their own */
-} Item;
 
 typedef struct {
   const FuseVal *val;
@@ -163,10 +151,10 @@ static void check_reading(FuseOp *op, FuseAccess *x, void *context) {
       r->own = false;
 }
 
-/* whether `reader` (perhaps inside a scan) may share a kernel with the producer of val */
-static bool may_join(const Item *producer, const Item *reader, FuseOp *inner, const FuseVal *val) {
-  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent ||
-      producer->apart || reader->apart)
+bool fuse_may_join(const FuseItem *producer, const FuseItem *reader, FuseOp *inner,
+                   const FuseVal *val) {
+  if (producer->tail >= 0 || reader->tail >= 0) return producer->tail == reader->tail;
+  if (producer->cut.task != reader->cut.task || producer->cut.extent != reader->cut.extent)
     return false;
   if (producer->op->partial) return false;
   if (producer->cut.task == FUSE_TASK_NONE) return true;
@@ -181,14 +169,14 @@ static int by_order(const void *a, const void *b) {
 }
 
 /* folds stand right after the ops whose partial sums they add */
-static void split_partials(Fuse *f, FuseRegion *r, Cut **cuts) {
+static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
   int count = r->op_count;
   FuseOp **before = r->ops;
-  Cut *cut = CELL_NEW_ARRAY(f->arena, Cut, 2 * count);
+  FuseCut *cut = CELL_NEW_ARRAY(f->arena, FuseCut, 2 * count);
   r->ops = NULL, r->op_count = r->op_capacity = 0;
   for (int i = 0; i < count; i++) {
     FuseOp *op = before[i];
-    Cut c = cut_of(op);
+    FuseCut c = cut_of(op);
     CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
     cut[r->op_count - 1] = c;
     if (!op->partial) continue;
@@ -203,15 +191,15 @@ static void split_partials(Fuse *f, FuseRegion *r, Cut **cuts) {
     CELL_PUSH(f->arena, partials->producers, partials->producer_count, partials->producer_capacity,
               op);
     fuse_fold_op(f, r, partials, whole);
-    cut[r->op_count - 1] = (Cut){FUSE_TASK_NONE, 1};
+    cut[r->op_count - 1] = (FuseCut){FUSE_TASK_NONE, 1};
   }
   for (int i = 0; i < r->op_count; i++) r->ops[i]->order = i;
   *cuts = cut;
 }
 
-static bool one_kernel(const Item *a, const Item *b) {
+static bool one_kernel(const FuseItem *a, const FuseItem *b) {
   return a->op->level == b->op->level && a->cut.task == b->cut.task &&
-         a->cut.extent == b->cut.extent && a->apart == b->apart;
+         a->cut.extent == b->cut.extent && a->tail == b->tail;
 }
 
 static int find(int *parent, int i) {
@@ -221,7 +209,7 @@ static int find(int *parent, int i) {
 
 /* Where launches of a stage stand side by side, ops that do not hand each other values gain nothing from one
  * kernel: part[i] is the first op of those that op i hangs together with. Else every part is 0. */
-static int *parts_of(Fuse *f, const Item *items, int n) {
+static int *parts_of(Fuse *f, const FuseItem *items, int n) {
   int *part = CELL_NEW_ARRAY(f->arena, int, n + 1);
   if (!f->target->stages) return part;
   for (int i = 0; i < n; i++) part[i] = i;
@@ -243,33 +231,46 @@ static int *parts_of(Fuse *f, const Item *items, int n) {
   return part;
 }
 
-int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
-  Cut *cuts;
-  split_partials(f, r, &cuts);
-  int n = r->op_count;
-  Item *items = CELL_NEW_ARRAY(f->arena, Item, n);
-  for (int i = 0; i < n; i++) {
-    bool apart = r->ops[i]->kind == FUSE_CONTRACT && f->target->anchor_rows > 0;
-    items[i] = (Item){r->ops[i], cuts[i], 0, apart};
-  }
+/* what carries an op's level */
+static FuseItem *unit_of(FuseItem *items, int i) {
+  return &items[items[i].tail >= 0 ? items[i].tail : i];
+}
 
-  // as late as readers allow; levels count down from 0
+/* As late as readers allow; levels count down from 0. Once is enough but for what the rest of a product's kernel
+ * reads; returns whether that may be so. */
+static bool latest(FuseItem *items, int n) {
+  bool again = false;
   for (int i = n - 1; i >= 0; i--) {
     int count;
     FuseVal **outs = results(items[i].op, &count);
+    FuseItem *unit = unit_of(items, i);
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
         if (reader == items[i].op) continue;
-        Item *to = &items[reader->order];
         // a carry's first value is written before its scan runs
         if (reader->order < i) continue;
-        int level = may_join(&items[i], to, inner, outs[o]) ? to->alap : to->alap - 1;
-        if (level < items[i].alap) items[i].alap = level;
+        int alap = unit_of(items, reader->order)->alap;
+        int level =
+            fuse_may_join(&items[i], &items[reader->order], inner, outs[o]) ? alap : alap - 1;
+        if (level >= unit->alap) continue;
+        unit->alap = level;
+        again |= items[i].tail >= 0;
       }
     }
-    items[i].op->level = items[i].alap;
+    items[i].op->level = unit->alap;
   }
+  return again;
+}
+
+int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
+  FuseCut *cuts;
+  split_partials(f, r, &cuts);
+  int n = r->op_count;
+  FuseItem *items = CELL_NEW_ARRAY(f->arena, FuseItem, n);
+  for (int i = 0; i < n; i++) items[i] = (FuseItem){r->ops[i], cuts[i], 0, -1};
+  fuse_tails(f, items, n);
+  while (latest(items, n)) continue;
 
   // beside a producer, where that is legal and earlier
   int *low = CELL_NEW_ARRAY(f->arena, int, n), *beside = CELL_NEW_ARRAY(f->arena, int, n);
@@ -277,7 +278,8 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
   for (int i = 0; i < n; i++) {
     FuseOp *op = items[i].op;
     bool starts_scan = op->kind != FUSE_SCAN && op->out->pinned;
-    if (!starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN && beside[i] < op->level)
+    if (items[i].tail < 0 && !starts_scan && beside[i] >= low[i] && beside[i] > INT32_MIN &&
+        beside[i] < op->level)
       op->level = beside[i];
     int count;
     FuseVal **outs = results(op, &count);
@@ -286,7 +288,7 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
         int j = reader->order;
         if (j <= i) continue;
-        bool join = may_join(&items[i], &items[j], inner, outs[o]);
+        bool join = fuse_may_join(&items[i], &items[j], inner, outs[o]);
         int level = join ? op->level : op->level + 1;
         if (level > low[j]) low[j] = level;
         if (join && op->level > beside[j]) beside[j] = op->level;
@@ -303,13 +305,13 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     FuseKernel *k = NULL;
     for (int j = 0; j < count && !k; j++)
       if (list[j]->level == op->level && list[j]->task == items[i].cut.task &&
-          list[j]->extent == items[i].cut.extent && list[j]->apart == items[i].apart &&
+          list[j]->extent == items[i].cut.extent && list[j]->apart == (items[i].tail >= 0) &&
           list[j]->part == part[i])
         k = list[j];
     if (!k) {
       k = CELL_NEW(f->arena, FuseKernel);
       k->level = op->level, k->task = items[i].cut.task, k->extent = items[i].cut.extent;
-      k->apart = items[i].apart, k->part = part[i];
+      k->apart = items[i].tail >= 0, k->part = part[i];
       k->tile =
           k->apart && k->task != FUSE_TASK_NONE ? f->target->anchor_rows : tile_of(f, items[i].cut);
       k->tasks = (k->extent + k->tile - 1) / k->tile;

@@ -66,8 +66,37 @@ static void training(void **state) {
   expect_line("grep -c '\"backend\": \"cuda\"' runs/*/run.json", 0, "1");
 }
 
+// nodes of an update at published sizes, and those that the data flow does not force
+static void nodes(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    int most, spare;
+  } examples[] = {{"arq", 60, 26}, {"softmax_attention", 60, 28}, {"gated", 60, 2}};
+  for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+    CellText command = {0}, output = {0};
+    cell_text_printf(&command,
+                     HERE
+                     "cellc emit '%s/examples/%s.cell' --env minatar/breakout --program update "
+                     "--stage resources",
+                     CELLC_SOURCE_DIR, examples[i].name);
+    assert_int_equal(shell(command.data, &output), 0);
+    const char *line = strstr(output.data, "\nupdate: why each node is there\n");
+    assert_non_null(line);
+    int all, forced, listed = 0;
+    for (line = strchr(line + 1, '\n'); strncmp(line + 1, "update:", 7) != 0; listed++)
+      line = strchr(line + 1, '\n');
+    assert_int_equal(sscanf(line + 1, "update: %d nodes, %d of them forced", &all, &forced), 2);
+    print_message("%s: %d nodes, %d forced\n", examples[i].name, all, forced);
+    assert_int_equal(listed, all);
+    assert_true(all <= examples[i].most && all - forced <= examples[i].spare);
+    cell_text_free(&command);
+    cell_text_free(&output);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(doctor), cmocka_unit_test(without_a_gpu),
-                                     cmocka_unit_test(training)};
+                                     cmocka_unit_test(nodes), cmocka_unit_test(training)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
