@@ -31,7 +31,7 @@ typedef struct {
   const char *cache_dir;          /* NULL: $XDG_CACHE_HOME/cellc or ~/.cache/cellc; "": no cache */
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
-  int precision;                  /* CUDA: a CellPrecision */
+  int precision;                  /* CUDA, interpreted kernels: a CellPrecision, of products */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */

@@ -10,7 +10,7 @@
  *   meeting    cell_barrier cell_warp_barrier cell_shuffle_xor cell_ballot
  *   copies     cell_copy cell_copy_commit cell_copy_wait
  *   matrices   cell_mma_tf32 cell_mma_bf16
- *   memory     CellIn CellOut CellShared cell_bit cell_load4
+ *   memory     CellIn CellOut CellShared cell_bits_at cell_bit cell_load4 cell_store4
  *   folds      cell_warp_sum, _max, _argmax   cell_block_sum, _max, _argmax
  *   arithmetic cell_fma and the elementary functions, from the same polynomials as on the CPU */
 #ifndef CELL_CUDA_PRELUDE_H
@@ -113,8 +113,8 @@ CELL_DEVICE void cell_load4(CellShared<float> from, int at, float (&x)[4]) {
   x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
 }
 
-CELL_DEVICE float cell_bit(CellBits words, CellWide index) {
-  return (float)(words[index >> 5] >> (index & 31) & 1u);
+CELL_DEVICE void cell_store4(CellShared<float> to, int at, const float (&x)[4]) {
+  *reinterpret_cast<float4 *>(to + at) = make_float4(x[0], x[1], x[2], x[3]);
 }
 
 /* operands of the matrix instruction, rounded as it asks */
@@ -344,8 +344,9 @@ CELL_DEVICE void cell_load4(CellShared<float> from, int at, float (&x)[4]) {
   for (int i = 0; i < 4; i++) x[i] = from[at + i];
 }
 
-CELL_DEVICE float cell_bit(CellBits words, CellWide index) {
-  return (float)(words[index >> 5] >> (index & 31) & 1u);
+CELL_DEVICE void cell_store4(CellShared<float> to, int at, const float (&x)[4]) {
+  if (((CellWide)(to.p + at) & 15)) cell_host->outside(at, -1);
+  for (int i = 0; i < 4; i++) to[at + i] = x[i];
 }
 
 CELL_DEVICE CellWord cell_bits_of(float x) {
@@ -427,6 +428,16 @@ CELL_DEVICE float cell_floor(float a) {
 }
 
 #endif
+
+/* ---- bits, low bit of a word first ---- */
+
+/* the rest of a word from bit `index` on */
+CELL_DEVICE CellWord cell_bits_at(CellBits words, CellWide index) {
+  return words[index >> 5] >> (index & 31);
+}
+CELL_DEVICE float cell_bit(CellBits words, CellWide index) {
+  return (float)(cell_bits_at(words, index) & 1u);
+}
 
 /* ---- folds over a warp and a block: every thread gets the result; the order is that of the masks ---- */
 

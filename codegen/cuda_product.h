@@ -37,19 +37,28 @@ template <bool K, int V, class Index> struct CellOperand {
   }
 };
 
-/* Bits are floats from here on; there is nothing to copy asynchronously. */
-template <bool K, class Index> struct CellBitOperand {
+/* Bits are floats from here on; there is nothing to copy asynchronously. V: bits that a thread takes from one word,
+ * 4 where no run of 4 lies in two. */
+template <bool K, int V, class Index> struct CellBitOperand {
   CellBits p;
   Index base, rs, ks;
   int rows;
 
   template <int T> CELL_METHOD void stage(CellShared<float> to, int at, int k0, int k) const {
     CELL_UNROLL
-    for (int c = cell_thread(); c < T * CELL_SLICE; c += CELL_THREADS) {
-      int row = K ? c / CELL_SLICE : c % T, kk = K ? c % CELL_SLICE : c / T;
-      bool there = row < rows && k0 + kk < k;
-      to[at + (K ? row * CELL_ALONG_K + kk : kk * (T + 8) + row)] =
-          there ? cell_bit(p, base + row * rs + (k0 + kk) * ks) : 0.0f;
+    for (int c = cell_thread(); c < T * CELL_SLICE / V; c += CELL_THREADS) {
+      int row = K ? c / (CELL_SLICE / V) : c % (T / V) * V;
+      int kk = K ? c % (CELL_SLICE / V) * V : c / (T / V);
+      int there = K ? (row < rows ? k - k0 - kk : 0) : (k0 + kk < k ? rows - row : 0);
+      CellWord bits = there > 0 ? cell_bits_at(p, base + row * rs + (k0 + kk) * ks) : 0u;
+      float x[4];
+      CELL_UNROLL
+      for (int i = 0; i < V; i++) x[i] = i < there ? (float)(bits >> i & 1u) : 0.0f;
+      int place = at + (K ? row * CELL_ALONG_K + kk : kk * (T + 8) + row);
+      if (V == 4)
+        cell_store4(to, place, x);
+      else
+        to[place] = x[0];
     }
   }
 };
@@ -59,8 +68,8 @@ template <bool K, int V, class Index>
 CELL_DEVICE CellIsAlongK<K> cell_along(const CellOperand<K, V, Index> &) {
   return {};
 }
-template <bool K, class Index>
-CELL_DEVICE CellIsAlongK<K> cell_along(const CellBitOperand<K, Index> &) {
+template <bool K, int V, class Index>
+CELL_DEVICE CellIsAlongK<K> cell_along(const CellBitOperand<K, V, Index> &) {
   return {};
 }
 

@@ -138,13 +138,21 @@ static int together(const CellView *v, const CellStmt *s, int64_t count, int64_t
   return v->k_stride % 4 == 0 && whole ? 4 : 1;
 }
 
+// bits a load: 4 where every run of 4 that begins at a multiple of 4 lies in one word
+static int bits_together(const CellView *v) {
+  if (!by4(&v->base)) return 1;
+  int64_t one = along_k(v) ? v->k_stride : v->row_stride;
+  int64_t other = along_k(v) ? v->row_stride : v->k_stride;
+  return one == 1 && other % 4 == 0 ? 4 : 1;
+}
+
 static void operand(const CellKernel *k, const CellStmt *s, bool is_b, const char *const *args,
                     const char *index, CellText *out) {
   const CellView *v = is_b ? &s->b : &s->a;
   const char *name = args[v->buffer.index];
   if (k->args[v->buffer.index] == CELL_BITS)
-    cell_text_printf(out, "CellBitOperand<%s, %s>{%s, ", along_k(v) ? "true" : "false", index,
-                     name);
+    cell_text_printf(out, "CellBitOperand<%s, %d, %s>{%s, ", along_k(v) ? "true" : "false",
+                     bits_together(v), index, name);
   else
     cell_text_printf(out, "CellOperand<%s, %d, %s>{%s, ", along_k(v) ? "true" : "false",
                      is_b ? together(v, s, s->n, s->n_limit, &s->n_begin)

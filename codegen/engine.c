@@ -288,7 +288,8 @@ static bool run_kernels(CellEngine *e, int program, CellDiag *diag) {
     }
     char message[256];
     double before = now();
-    bool good = cell_interp_kernel(k, args, message, sizeof message);
+    bool good =
+        cell_interp_kernel(k, args, (CellPrecision)e->options.precision, message, sizeof message);
     e->seconds[l] = now() - before;
     free(args);
     if (!good) {

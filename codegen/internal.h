@@ -14,10 +14,10 @@ typedef struct {
                       sample */
 } CellInterpBuffer;
 
-/* Runs all tasks of a kernel in float64. false: an index was out of range; the message says which.
- */
-bool cell_interp_kernel(const CellKernel *k, const CellInterpBuffer *args, char *message,
-                        size_t size);
+/* Runs all tasks of a kernel in float64, with the factors of products rounded as a GPU rounds them for that
+ * precision. false: an index was out of range; the message says which. */
+bool cell_interp_kernel(const CellKernel *k, const CellInterpBuffer *args, CellPrecision precision,
+                        char *message, size_t size);
 
 static inline int64_t cell_bit_words(int64_t bit_row) {
   return (bit_row + 31) / 32;

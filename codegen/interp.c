@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
   const CellKernel *k;
@@ -13,6 +14,7 @@ typedef struct {
   int64_t *vars;
   double *values;
   double *best; /* ARGMAX: the largest so far */
+  CellPrecision precision;
   bool failed;
   char *message;
   size_t size;
@@ -56,6 +58,20 @@ static int64_t clipped(const Interp *in, int64_t extent, const CellAffine *begin
   return left < 0 ? 0 : left < extent ? left : extent;
 }
 
+/* A factor of a product. TF32 keeps 10 bits of a float's fraction and rounds ties away from zero, BF16 keeps 7
+ * and rounds them to even. */
+static double factor(Interp *in, CellBufferRef ref, int64_t index) {
+  double x = read_element(in, ref, index);
+  if (in->precision == CELL_FP32 || !isfinite(x)) return x;
+  float f = (float)x;
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  bits = in->precision == CELL_TF32 ? (bits + 0x1000) & ~UINT32_C(0x1fff)
+                                    : (bits + 0x7fff + (bits >> 16 & 1)) & ~UINT32_C(0xffff);
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
 static void run_contract(Interp *in, const CellStmt *s) {
   int64_t m = clipped(in, s->m, &s->m_begin, s->m_limit);
   int64_t n = clipped(in, s->n, &s->n_begin, s->n_limit);
@@ -65,8 +81,8 @@ static void run_contract(Interp *in, const CellStmt *s) {
     for (int64_t j = 0; j < n && !in->failed; j++) {
       double sum = 0;
       for (int64_t k = 0; k < s->k; k++)
-        sum += read_element(in, s->a.buffer, a + i * s->a.row_stride + k * s->a.k_stride) *
-               read_element(in, s->b.buffer, b + j * s->b.row_stride + k * s->b.k_stride);
+        sum += factor(in, s->a.buffer, a + i * s->a.row_stride + k * s->a.k_stride) *
+               factor(in, s->b.buffer, b + j * s->b.row_stride + k * s->b.k_stride);
       double *p = element(in, s->out.buffer, out + i * s->out.row_stride + j * s->out.k_stride);
       if (p) *p = s->add ? *p + sum : sum;
     }
@@ -125,9 +141,9 @@ static void run_body(Interp *in, const CellStmt *s) {
   }
 }
 
-bool cell_interp_kernel(const CellKernel *k, const CellInterpBuffer *args, char *message,
-                        size_t size) {
-  Interp in = {.k = k, .args = args, .message = message, .size = size};
+bool cell_interp_kernel(const CellKernel *k, const CellInterpBuffer *args, CellPrecision precision,
+                        char *message, size_t size) {
+  Interp in = {.k = k, .args = args, .precision = precision, .message = message, .size = size};
   in.vars = cell_malloc(((size_t)k->var_count + 1) * sizeof(int64_t));
   in.values = cell_malloc(((size_t)k->value_count + 1) * sizeof(double));
   in.best = cell_malloc(((size_t)k->value_count + 1) * sizeof(double));
