@@ -82,6 +82,8 @@ typedef struct {
 
 CellCudaSchedule *cell_cuda_schedule(CellArena *arena, const CellKernel *k);
 CellCudaNote *cell_cuda_note(CellCudaSchedule *c, const CellStmt *s);
+/* Whether it only loads or computes. */
+bool cell_cuda_is_plain(const CellStmt *s);
 /* The LANES loop that a serial loop may change places with: it ends the body, and what stands before it only
  * loads and computes. NULL: none. */
 const CellStmt *cell_cuda_turned(const CellStmt *loop);
@@ -123,9 +125,10 @@ void cell_cuda_barriers(CellCudaSchedule *c);
 /* The tiles of a product kernel. */
 typedef struct {
   bool product; /* the kernel is a chain of contracts into one output, and perhaps a tail */
-  const CellStmt
-      *tail;         /* loop nests that work on every entry of the output by itself; NULL: none */
-  int rows, columns; /* of a tile */
+  /* Loop nests that work on every entry of the output by itself, and what is loaded for all of them, behind the
+   * contracts; NULL: none. */
+  const CellStmt *tail;
+  int rows, columns;    /* of a tile */
   int64_t down, across; /* tiles of a task */
   int64_t shared_bytes;
 } CellCudaProduct;

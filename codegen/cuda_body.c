@@ -507,6 +507,10 @@ void cell_cuda_tail(CellCudaSchedule *c, const CellCudaProduct *p, const char *c
   const char *type = index_type(&b);
   b.sum = &c->k->body->out.buffer;
   for (const CellStmt *s = p->tail; s; s = s->next) {
+    if (cell_cuda_is_plain(s)) {
+      emit_stmt(&b, s, true);
+      continue;
+    }
     const CellStmt *lanes = s->loop == CELL_LOOP_LANES ? s : cell_cuda_turned(s);
     line(&b, "{\n");
     b.depth++;

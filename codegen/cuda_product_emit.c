@@ -30,56 +30,102 @@ static int64_t take_term(CellAffine *a, int var) {
   return 0;
 }
 
-// whether `index`, in the nest, is entry (m, n) of the output
-static bool is_entry(const CellStmt *first, const CellStmt *nest, const CellStmt *lanes,
-                     const CellAffine *index) {
-  CellAffine rest = *index;
-  if (rest.loaded >= 0 || take_term(&rest, lanes->var) != first->out.k_stride) return false;
-  if (nest != lanes) {
-    int64_t down = take_term(&rest, nest->var);
-    if (down != first->out.row_stride) return false;
-    rest = cell_affine_add(rest, cell_affine_scale(nest->begin, down));
-  }
-  CellAffine off = cell_affine_add(rest, cell_affine_scale(first->out.base, -1));
+static bool same_buffer(const CellBufferRef *a, const CellBufferRef *b) {
+  return a->scratch == b->scratch && a->index == b->index;
+}
+
+// an index in a nest, by the entry (m, n) of the output that the nest is at
+typedef struct {
+  int64_t m, n;
+  CellAffine rest;
+} Place;
+
+static Place place_of(const CellStmt *nest, const CellStmt *lanes, const CellAffine *index) {
+  Place p = {.rest = *index};
+  p.n = take_term(&p.rest, lanes->var);
+  if (nest == lanes) return p;
+  p.m = take_term(&p.rest, nest->var);
+  p.rest = cell_affine_add(p.rest, cell_affine_scale(nest->begin, p.m));
+  return p;
+}
+
+static bool same_place(const Place *a, const Place *b, bool rows) {
+  if (a->rest.loaded >= 0 || b->rest.loaded >= 0 || a->n != b->n || (rows && a->m != b->m))
+    return false;
+  CellAffine off = cell_affine_add(a->rest, cell_affine_scale(b->rest, -1));
   for (int i = 0; i < off.term_count; i++)
     if (off.terms[i].coef != 0) return false;
   return off.base == 0;
 }
 
-static bool same_buffer(const CellBufferRef *a, const CellBufferRef *b) {
-  return a->scratch == b->scratch && a->index == b->index;
+static const CellStmt *lanes_of(const CellStmt *nest) {
+  return nest->loop == CELL_LOOP_LANES ? nest : cell_cuda_turned(nest);
 }
 
-static bool entrywise(const CellStmt *first, const CellStmt *nest, const CellStmt *lanes,
-                      const CellStmt *s) {
-  bool inside = s == lanes->body;
-  for (; s && s != lanes; s = s->next) {
-    bool stores = s->kind == CELL_K_STORE && inside && !s->add;
-    if (s->kind != CELL_K_CONST && s->kind != CELL_K_VAR && s->kind != CELL_K_LOAD &&
-        s->kind != CELL_K_LET && !stores)
-      return false;
-    if (s->kind != CELL_K_LOAD && s->kind != CELL_K_STORE) continue;
-    bool output = same_buffer(&s->buffer, &first->out.buffer);
-    if (s->buffer.scratch && !output) return false;
-    if (output && (s->kind == CELL_K_STORE || !is_entry(first, nest, lanes, &s->index)))
-      return false;
+// whether all that the tail stores to the buffer lies at this place of an entry
+static bool stored_there(const CellStmt *tail, const CellBufferRef *buffer, const Place *at,
+                         bool rows) {
+  for (const CellStmt *nest = tail; nest; nest = nest->next) {
+    if (nest->kind != CELL_K_LOOP) continue;
+    const CellStmt *lanes = lanes_of(nest);
+    for (const CellStmt *s = lanes->body; s; s = s->next) {
+      if (s->kind != CELL_K_STORE || !same_buffer(&s->buffer, buffer)) continue;
+      Place to = place_of(nest, lanes, &s->index);
+      if (to.n == 0 || (rows && to.m == 0) || !same_place(&to, at, rows)) return false;
+    }
   }
   return true;
 }
 
-// rows of columns, no statement of which meets another entry
-static bool is_tail(const CellStmt *first, const CellStmt *nest) {
+// a load of what the kernel writes is of the entry's own
+static bool may_load(const CellKernel *k, const CellStmt *tail, const CellStmt *nest,
+                     const CellStmt *lanes, const CellStmt *s) {
+  const CellStmt *first = k->body;
+  bool output = same_buffer(&s->buffer, &first->out.buffer);
+  if (!output && (s->buffer.scratch || !k->written[s->buffer.index])) return !s->buffer.scratch;
+  if (!nest) return false;
+  Place at = place_of(nest, lanes, &s->index);
+  bool rows = first->m != 1;
+  if (!output) return stored_there(tail, &s->buffer, &at, rows);
+  Place entry = {first->out.row_stride, first->out.k_stride, first->out.base};
+  return same_place(&at, &entry, rows);
+}
+
+static bool entrywise(const CellKernel *k, const CellStmt *tail, const CellStmt *nest,
+                      const CellStmt *lanes, const CellStmt *s) {
+  bool inside = s == lanes->body;
+  for (; s && s != lanes; s = s->next) {
+    if (s->kind == CELL_K_STORE) {
+      if (!inside || s->add || s->buffer.scratch || same_buffer(&s->buffer, &k->body->out.buffer))
+        return false;
+    } else if (!cell_cuda_is_plain(s) ||
+               (s->kind == CELL_K_LOAD && !may_load(k, tail, nest, lanes, s))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// rows of columns, no statement of which meets another entry, and what is loaded for all of them
+static bool is_tail(const CellKernel *k, const CellStmt *tail) {
+  const CellStmt *first = k->body;
   if (first->add || first->n_limit > 0) return false;
-  for (; nest; nest = nest->next) {
-    if (nest->kind != CELL_K_LOOP) return false;
-    const CellStmt *lanes = nest->loop == CELL_LOOP_LANES ? nest : cell_cuda_turned(nest);
+  // loops of the right shape first: what they store is looked up
+  for (const CellStmt *s = tail; s; s = s->next) {
+    if (cell_cuda_is_plain(s)) continue;
+    const CellStmt *lanes = s->kind == CELL_K_LOOP ? lanes_of(s) : NULL;
     if (!lanes || lanes->extent != first->n || lanes->limit > 0 || lanes->begin.term_count ||
         lanes->begin.base || lanes->begin.loaded >= 0)
       return false;
-    if (nest == lanes ? first->m != 1 : nest->extent != first->m || nest->limit != first->m_limit)
+    if (s == lanes ? first->m != 1 : s->extent != first->m || s->limit != first->m_limit)
       return false;
-    if (nest != lanes && !entrywise(first, nest, lanes, nest->body)) return false;
-    if (!entrywise(first, nest, lanes, lanes->body)) return false;
+  }
+  for (const CellStmt *s = tail; s; s = s->next) {
+    if (s->kind == CELL_K_LOAD && !may_load(k, tail, NULL, NULL, s)) return false;
+    if (s->kind != CELL_K_LOOP) continue;
+    const CellStmt *lanes = lanes_of(s);
+    if (s != lanes && !entrywise(k, tail, s, lanes, s->body)) return false;
+    if (!entrywise(k, tail, s, lanes, lanes->body)) return false;
   }
   return true;
 }
@@ -87,8 +133,8 @@ static bool is_tail(const CellStmt *first, const CellStmt *nest) {
 CellCudaProduct cell_cuda_product(const CellKernel *k) {
   CellCudaProduct p = {0};
   for (const CellStmt *s = k->body; s; s = s->next) {
-    if (s != k->body && s->kind == CELL_K_LOOP && k->body->kind == CELL_K_CONTRACT) {
-      if (!is_tail(k->body, s)) return p;
+    if (s != k->body && s->kind != CELL_K_CONTRACT && k->body->kind == CELL_K_CONTRACT) {
+      if (!is_tail(k, s)) return p;
       p.tail = s;
       break;
     }

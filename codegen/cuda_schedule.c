@@ -128,11 +128,14 @@ static bool mentions(const CellAffine *a, int var) {
   return a->loaded >= 0;
 }
 
+bool cell_cuda_is_plain(const CellStmt *s) {
+  return s->kind == CELL_K_CONST || s->kind == CELL_K_VAR || s->kind == CELL_K_LOAD ||
+         s->kind == CELL_K_LET;
+}
+
 const CellStmt *cell_cuda_turned(const CellStmt *loop) {
   const CellStmt *s = loop->body;
-  while (s && (s->kind == CELL_K_CONST || s->kind == CELL_K_VAR || s->kind == CELL_K_LOAD ||
-               s->kind == CELL_K_LET))
-    s = s->next;
+  while (s && cell_cuda_is_plain(s)) s = s->next;
   bool last = s && !s->next && s->kind == CELL_K_LOOP && s->loop == CELL_LOOP_LANES;
   return last ? s : NULL;
 }

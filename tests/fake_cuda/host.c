@@ -13,7 +13,7 @@
 enum {
   MOST_THREADS = 1024,
   WARP = 32,
-  STACK = 256 << 10,
+  STACK = 1 << 20, /* of code that nothing optimised */
   MOST_WORDS = 8,
   MOST_MEMORIES = 1024,
   MOST_SHARED = 1 << 20
