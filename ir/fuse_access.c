@@ -114,16 +114,21 @@ static FuseRegion *outer_region(FuseRegion *r, CellValue *v, bool *carry, int *w
   return NULL;
 }
 
-/* whether a node's entries lie in memory as its shape says: no view, nor a scan's input, which may be one */
-static bool is_stored(const FuseRegion *r, CellValue v) {
-  const CellNode *n = cell_node(r->g, v);
-  if (r->vals[v]) return true;
-  if (n->op == CELL_OP_INPUT && r->scan && strncmp(n->name, "step", 4) == 0) return false;
-  if (n->op == CELL_OP_RESULT) return false;
-  int axis;
-  int32_t at;
-  if (n->op == CELL_OP_INPUT && fuse_step_input((FuseRegion *)r, &v, &axis, &at)) return false;
-  return !fuse_is_view(n->op);
+/* whether a node's entries lie in memory as its shape says: no view, nor a scan's input that is a view outside */
+static bool is_stored(FuseRegion *r, CellValue v) {
+  for (;;) {
+    const CellNode *n = cell_node(r->g, v);
+    if (r->vals[v]) return true;
+    if (n->op == CELL_OP_RESULT) return false;
+    if (n->op != CELL_OP_INPUT) return !fuse_is_view(n->op);
+    int axis, which;
+    int32_t at;
+    bool carry;
+    FuseRegion *outside = fuse_step_input(r, &v, &axis, &at);
+    if (!outside) outside = outer_region(r, &v, &carry, &which);
+    if (!outside || outside == r) return true;
+    r = outside;
+  }
 }
 
 /* Follows node v of region r, read at axis[] and dim[], to what is stored. */
