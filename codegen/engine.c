@@ -19,6 +19,16 @@ static double now(void) {
 
 // ---- memory ----
 
+#define LARGE_PAGE ((size_t)2 << 20)
+
+static void on_large_pages(void *p, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= LARGE_PAGE) (void)madvise(p, bytes, MADV_HUGEPAGE);
+#else
+  (void)p, (void)bytes;
+#endif
+}
+
 // the whole block at once, zero, on large pages where the system has them
 static bool map_block(CellEngine *e, int64_t bytes, CellDiag *diag) {
   e->block_bytes = (size_t)(bytes > 0 ? bytes : 64);
@@ -28,10 +38,19 @@ static bool map_block(CellEngine *e, int64_t bytes, CellDiag *diag) {
     cell_error(diag, NULL, CELL_NOWHERE, "no memory for tensors: %lld bytes", (long long)bytes);
     return false;
   }
-#if defined(MADV_HUGEPAGE)
-  if (e->block_bytes >= (size_t)4 << 20) (void)madvise(e->block, e->block_bytes, MADV_HUGEPAGE);
-#endif
+  on_large_pages(e->block, e->block_bytes);
   return true;
+}
+
+// a thread's scratch, zero: it is walked from end to end for every tile, so it wants few pages too
+static void *scratch_of_thread(size_t bytes) {
+  bool large = bytes >= LARGE_PAGE / 2;
+  if (large) bytes = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+  void *p = NULL;
+  if (posix_memalign(&p, large ? LARGE_PAGE : 4096, bytes) != 0) return NULL;
+  if (large) on_large_pages(p, bytes);
+  memset(p, 0, bytes);
+  return p;
 }
 
 static int64_t entries_of(CellDtype dtype, int64_t count, int64_t bit_row) {
@@ -182,14 +201,12 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   int64_t guard = (plan->guard_bytes + 63) / 64 * 64;
   e->scratch = CELL_NEW_ARRAY(e->arena, unsigned char *, (size_t)e->options.threads);
   for (int t = 0; t < e->options.threads; t++) {
-    void *p = NULL;
-    if (posix_memalign(&p, 4096, (size_t)(e->scratch_bytes + 2 * guard)) != 0) {
+    e->scratch[t] = scratch_of_thread((size_t)(e->scratch_bytes + 2 * guard));
+    if (!e->scratch[t]) {
       cell_error(diag, NULL, CELL_NOWHERE, "no memory for scratch: %lld bytes",
                  (long long)e->scratch_bytes);
       return false;
     }
-    memset(p, 0, (size_t)(e->scratch_bytes + 2 * guard));
-    e->scratch[t] = p;
   }
   cell_guards_fill(e);
 
