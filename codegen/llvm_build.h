@@ -164,8 +164,9 @@ typedef struct {
   int64_t rs, ks;
   LLVMValueRef b, out; /* pointers to floats; k and m are strides b_ks and out_rs apart */
   int64_t b_ks, out_rs;
-  LLVMValueRef m; /* at most m_most rows */
-  int64_t m_most, n, k;
+  LLVMValueRef m, n; /* at most m_most rows and n_most columns; n_fixed: exactly n_most */
+  int64_t m_most, n_most, k;
+  bool n_fixed;
   LLVMValueRef add;     /* i1 */
   LLVMValueRef scratch; /* room for cell_ll_select_scratch elements of 4 bytes */
 } CellSelect;

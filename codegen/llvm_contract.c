@@ -104,7 +104,7 @@ static Operand expand_bits(Contract *c, LLVMValueRef words, LLVMValueRef bit, in
 
 // whether the bits of `a` may select rows of b; then that is the whole product
 static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
-  if (!s->a_bits || s->b_bits || !c->n_fixed || c->b.rs != 1 || c->out.ks != 1) return false;
+  if (!s->a_bits || s->b_bits || c->b.rs != 1 || c->out.ks != 1) return false;
   if (c->a.ks != 1 && c->a.rs != 1) return false;
   CellSelect select = {.words = c->a.pointer,
                        .bit = bit,
@@ -116,7 +116,9 @@ static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
                        .out_rs = c->out.rs,
                        .m = c->m,
                        .m_most = c->m_most,
-                       .n = c->n_most,
+                       .n = c->n,
+                       .n_most = c->n_most,
+                       .n_fixed = c->n_fixed,
                        .k = c->k,
                        .add = c->add};
   select.scratch = take_scratch(c, cell_ll_select_scratch(&select));

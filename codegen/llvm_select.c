@@ -140,13 +140,12 @@ static void list_all(Select *l) {
   cell_ll_for_end(g, &line);
 }
 
-// columns [n, n + vectors * lanes) of every row; the last `missing` lanes are not there
-static void sum_block(Select *l, LLVMValueRef n, int vectors, int64_t missing) {
+// columns [n, n + vectors * lanes) of every row; of the last vector those of the mask, NULL: all
+static void sum_block(Select *l, LLVMValueRef n, int vectors, LLVMValueRef mask) {
   enum { MOST = 32 };
   CellBuild *g = l->g;
   const CellSelect *s = l->s;
-  LLVMValueRef acc[MOST], mask = NULL, zero = cell_ll_i64(g, 0);
-  if (missing > 0) mask = cell_ll_mask(g, g->lanes, cell_ll_i64(g, g->lanes - missing));
+  LLVMValueRef acc[MOST], zero = cell_ll_i64(g, 0);
   for (int v = 0; v < vectors; v++) acc[v] = cell_ll_alloca(g, g->vf);
 
   CellFor row, each;
@@ -185,18 +184,27 @@ void cell_ll_select(CellBuild *g, const CellSelect *s) {
   l.counts = cell_ll_at(g, s->scratch, cell_ll_i64(g, s->m_most * list_room(s)));
   list_all(&l);
 
-  // blocks of equal width that the registers hold, the last one shorter
-  int64_t registers = g->isa == CELL_ISA_AVX512 ? 24 : 12, total = ceil_div(s->n, g->lanes);
-  int64_t vectors = ceil_div(total, ceil_div(total, registers));
-  int64_t whole = s->n / (vectors * g->lanes) * vectors * g->lanes, rest = s->n - whole;
-  if (whole > 0) {
-    CellFor n;
-    cell_ll_for_begin(g, &n, cell_ll_i64(g, 0), cell_ll_i64(g, whole), vectors * g->lanes, true);
-    sum_block(&l, n.i, (int)vectors, 0);
+  // blocks of equal width that the registers hold, then what is left: one shorter block where its width is
+  // known, else vector by vector
+  int64_t registers = g->isa == CELL_ISA_AVX512 ? 24 : 12, total = ceil_div(s->n_most, g->lanes);
+  int64_t vectors = ceil_div(total, ceil_div(total, registers)), width = vectors * g->lanes;
+  LLVMValueRef wide = cell_ll_i64(g, width);
+  LLVMValueRef whole = cell_ll_sub(g, s->n, LLVMBuildSRem(g->b, s->n, wide, ""));
+  CellFor n;
+  if (s->n_most >= width) {
+    cell_ll_for_begin(g, &n, cell_ll_i64(g, 0), whole, width, false);
+    sum_block(&l, n.i, (int)vectors, NULL);
     cell_ll_for_end(g, &n);
   }
-  if (rest > 0) {
-    int64_t last = ceil_div(rest, g->lanes);
-    sum_block(&l, cell_ll_i64(g, whole), (int)last, last * g->lanes - rest);
+  int64_t rest = s->n_most % width;
+  if (s->n_fixed && rest > 0) {
+    int64_t last = ceil_div(rest, g->lanes), there = rest - (last - 1) * g->lanes;
+    sum_block(&l, whole, (int)last,
+              there < g->lanes ? cell_ll_mask(g, g->lanes, cell_ll_i64(g, there)) : NULL);
+  } else if (!s->n_fixed) {
+    cell_ll_for_begin(g, &n, whole, s->n, g->lanes, false);
+    LLVMValueRef left = cell_ll_sub(g, s->n, n.i);
+    sum_block(&l, n.i, 1, g->lanes > 1 ? cell_ll_mask(g, g->lanes, left) : NULL);
+    cell_ll_for_end(g, &n);
   }
 }

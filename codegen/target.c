@@ -60,6 +60,7 @@ CellTarget cell_target(CellIsa isa) {
   t.l2_bytes_per_cycle = 32;
   t.memory_bytes_per_cycle = 4;
   t.special_cost = 20;
+  t.split_bytes = 128 << 10;
   // two a core, so that one slow core does not hold up the rest; of the machine's cores, not of the
   // threads that a run may use, which must not change its bytes
   long cores = sysconf(_SC_NPROCESSORS_CONF);

@@ -168,7 +168,12 @@ typedef struct Fuse {
 } Fuse;
 
 /* What a kernel's tasks are cut from. */
-typedef enum { FUSE_TASK_NONE, FUSE_TASK_BATCH, FUSE_TASK_ROWS } FuseTask;
+typedef enum {
+  FUSE_TASK_NONE,
+  FUSE_TASK_BATCH,
+  FUSE_TASK_ROWS,   /* of the result: its first dimension */
+  FUSE_TASK_COLUMNS /* of a product whose batch is a single sample */
+} FuseTask;
 
 typedef struct {
   FuseTask task;

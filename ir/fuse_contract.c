@@ -50,40 +50,55 @@ static CellAffine view_base(FuseEmit *e, FuseOp *op, const FuseAccess *x, uint32
   return base;
 }
 
+/* rows, or columns, of a task */
+static bool is_cut(FuseEmit *e, const FuseOp *op, int loop) {
+  return loop >= 0 && fuse_in_task(e, op, loop);
+}
+
+static bool is_ragged(const FuseEmit *e) {
+  return e->k->tasks * e->k->tile != e->k->extent;
+}
+
 /* where the segment's part of the result begins, but for loops around */
 static CellAffine out_base(FuseEmit *e, FuseOp *op, const FuseSegment *s) {
   int64_t om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
   CellAffine base = cell_affine(s->m_offset * om + s->n_offset * on);
-  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
-  if (cut && op->out->place != FUSE_SCRATCH)
-    base = cell_affine_add(base, cell_affine_var(0, e->k->tile * om));
+  if (op->out->place == FUSE_SCRATCH) return base;
+  if (is_cut(e, op, op->loop_m)) base = cell_affine_add(base, cell_affine_var(0, e->k->tile * om));
+  if (is_cut(e, op, op->loop_n)) base = cell_affine_add(base, cell_affine_var(0, e->k->tile * on));
   return base;
 }
 
-static void zero_view(FuseEmit *e, FuseOp *op, CellBufferRef out, const FuseSegment *s, int64_t m,
-                      int64_t om, int64_t on) {
-  FuseBody rows, columns;
-  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
-  // a ragged tile has fewer rows: count them from the tile's start
-  bool ragged = cut && e->k->tasks * e->k->tile != e->k->extent;
+/* a loop over rows or columns of the result, counted from the task's first; a ragged tile has fewer */
+static CellAffine open_extent(FuseEmit *e, FuseBody *b, CellLoopKind kind, bool cut,
+                              int64_t extent) {
+  bool ragged = cut && is_ragged(e);
   CellAffine start = ragged ? cell_affine_var(0, e->k->tile) : cell_affine(0);
-  int row = fuse_open_loop(e, &rows, CELL_LOOP_SERIAL, start, m, ragged ? e->k->extent : 0);
-  int column = fuse_open_loop(e, &columns, CELL_LOOP_LANES, cell_affine(0), s->n_extent, 0);
-  CellAffine at = cell_affine_add(out_base(e, op, s), cell_affine_var(row, om));
-  if (ragged) at = cell_affine_add(at, cell_affine_var(0, -e->k->tile * om));
-  fuse_store(e, out, cell_affine_add(at, cell_affine_var(column, on)), fuse_constant(e, 0), false);
+  int var = fuse_open_loop(e, b, kind, start, extent, ragged ? e->k->extent : 0);
+  CellAffine at = cell_affine_var(var, 1);
+  return ragged ? cell_affine_add(at, cell_affine_var(0, -e->k->tile)) : at;
+}
+
+static void zero_view(FuseEmit *e, FuseOp *op, CellBufferRef out, const FuseSegment *s, int64_t m,
+                      int64_t n, int64_t om, int64_t on) {
+  FuseBody rows, columns;
+  CellAffine row = open_extent(e, &rows, CELL_LOOP_SERIAL, is_cut(e, op, op->loop_m), m);
+  CellAffine column = open_extent(e, &columns, CELL_LOOP_LANES, is_cut(e, op, op->loop_n), n);
+  CellAffine at = cell_affine_add(out_base(e, op, s), cell_affine_scale(row, om));
+  fuse_store(e, out, cell_affine_add(at, cell_affine_scale(column, on)), fuse_constant(e, 0),
+             false);
   fuse_close(e);
   fuse_close(e);
 }
 
 void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
   CellBufferRef out = fuse_place_of(e, op->out, true);
-  bool cut = op->loop_m >= 0 && fuse_in_task(e, op, op->loop_m);
+  bool cut = is_cut(e, op, op->loop_m), cut_n = is_cut(e, op, op->loop_n);
   for (int i = 0; i < op->segment_count; i++) {
     FuseSegment *s = &op->segments[i];
     CellBufferRef a = fuse_place_of(e, s->a.val, false), b = fuse_place_of(e, s->b.val, false);
     int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1,
-            k = s->k_extent;
+            n_tile = cut_n ? e->k->tile : s->n_extent, k = s->k_extent;
     int64_t am = loop_coef(&s->a, op->loop_m), ak = loop_coef(&s->a, op->loop_k),
             bn = loop_coef(&s->b, op->loop_n), bk = loop_coef(&s->b, op->loop_k),
             om = out_coef(op, op->loop_m), on = out_coef(op, op->loop_n);
@@ -110,7 +125,7 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
     bool add = s->add;
     if (summed) {
       // axes whose strides do not fold: from zeros, one product an entry
-      if (!add) zero_view(e, op, out, s, m, om, on);
+      if (!add) zero_view(e, op, out, s, m, n_tile, om, on);
       add = true;
     }
     for (int l = 0; l < op->loop_count; l++) {
@@ -119,10 +134,12 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
                                       op->loops[l].extent, 0);
     }
     CellStmt *c = fuse_stmt(e, CELL_K_CONTRACT);
-    c->m = m, c->n = s->n_extent, c->k = k, c->add = add;
+    c->m = m, c->n = n_tile, c->k = k, c->add = add;
     c->m_begin = c->n_begin = cell_affine(0);
-    if (cut && e->k->tasks * e->k->tile != e->k->extent)
+    if (cut && is_ragged(e))
       c->m_begin = cell_affine_var(0, e->k->tile * repeat), c->m_limit = limit;
+    if (cut_n && is_ragged(e))
+      c->n_begin = cell_affine_var(0, e->k->tile), c->n_limit = e->k->extent;
     c->a = (CellView){a, view_base(e, op, &s->a, around), am, ak};
     c->b = (CellView){b, view_base(e, op, &s->b, around), bn, bk};
     CellAffine base = out_base(e, op, s);

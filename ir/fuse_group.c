@@ -61,7 +61,17 @@ static int loop_of_producer(const FuseOp *op) {
   return -1;
 }
 
-static FuseCut cut_of(FuseOp *op) {
+/* parameters that a product of one sample reads; of rows selected by bits, about one in eight */
+static int64_t bytes_read(const FuseOp *op) {
+  int64_t bytes = 0;
+  for (int i = 0; i < op->segment_count; i++) {
+    const FuseSegment *s = &op->segments[i];
+    bytes += 4 * (int64_t)s->n_extent * s->k_extent / (s->a.val->dtype == CELL_BITS ? 8 : 1);
+  }
+  return bytes;
+}
+
+static FuseCut cut_of(const Fuse *f, FuseOp *op) {
   if (op->kind == FUSE_SCAN) {
     if (!carries_batch(op)) return (FuseCut){FUSE_TASK_NONE, 1};
     return (FuseCut){FUSE_TASK_BATCH, op->carries[0]->extent[CELL_AXIS_BATCH]};
@@ -79,7 +89,13 @@ static FuseCut cut_of(FuseOp *op) {
     op->task = batch;
     return (FuseCut){FUSE_TASK_BATCH, op->loops[batch].extent};
   }
-  if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) return (FuseCut){FUSE_TASK_NONE, 1};
+  if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) {
+    int64_t least = f->target->split_bytes;
+    if (op->kind != FUSE_CONTRACT || least <= 0 || touches_carry(op) || bytes_read(op) < least)
+      return (FuseCut){FUSE_TASK_NONE, 1};
+    op->task = op->loop_n;
+    return (FuseCut){FUSE_TASK_COLUMNS, op->loops[op->loop_n].extent};
+  }
   if (op->kind == FUSE_CONTRACT) {
     op->task = op->loop_m;
     return (FuseCut){FUSE_TASK_ROWS, op->loops[op->loop_m].extent};
@@ -124,6 +140,9 @@ static int32_t tile_of(const Fuse *f, FuseCut cut) {
     int32_t tile = round_up((cut.extent + wanted - 1) / wanted, 4);
     return tile < 16 ? 16 : tile > 128 ? 128 : tile;
   }
+  if (cut.task == FUSE_TASK_COLUMNS)
+    return round_up((cut.extent + wanted - 1) / wanted,
+                    f->target->lanes > 0 ? f->target->lanes : 8);
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
   return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
 }
@@ -176,7 +195,7 @@ static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
   r->ops = NULL, r->op_count = r->op_capacity = 0;
   for (int i = 0; i < count; i++) {
     FuseOp *op = before[i];
-    FuseCut c = cut_of(op);
+    FuseCut c = cut_of(f, op);
     CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
     cut[r->op_count - 1] = c;
     if (!op->partial) continue;

@@ -11,6 +11,12 @@ typedef struct {
   int64_t rows;  /* in all; 0: m * tasks */
 } Case;
 
+/* a product of m rows whose tasks are n columns each, of `columns` in all */
+typedef struct {
+  Case product;
+  int64_t columns;
+} Cut;
+
 /* a matrix of rows x columns: strides and size */
 static int64_t strides(int layout, int64_t rows, int64_t columns, int64_t *rs, int64_t *cs) {
   switch (layout) {
@@ -22,15 +28,17 @@ static int64_t strides(int layout, int64_t rows, int64_t columns, int64_t *rs, i
   }
 }
 
-static void run_case(const Case *x, CellIsa isa) {
+static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
   CellArena *arena = cell_arena_create();
-  int64_t rows = x->rows ? x->rows : x->m * x->tasks;
+  int64_t columns = all_columns ? all_columns : x->n;
+  int64_t rows = all_columns ? x->m : x->rows ? x->rows : x->m * x->tasks;
   int64_t ars, acs, brs, bcs, ors, ocs;
-  Arg args[3] = {{x->a >= 3 ? CELL_BITS : CELL_F, strides(x->a, rows, x->k, &ars, &acs), 0, false},
-                 {x->b >= 3 ? CELL_BITS : CELL_F, strides(x->b, x->n, x->k, &brs, &bcs), 0, false},
-                 {CELL_F, strides(x->out, rows, x->n, &ors, &ocs), 0, true}};
+  Arg args[3] = {
+      {x->a >= 3 ? CELL_BITS : CELL_F, strides(x->a, rows, x->k, &ars, &acs), 0, false},
+      {x->b >= 3 ? CELL_BITS : CELL_F, strides(x->b, columns, x->k, &brs, &bcs), 0, false},
+      {CELL_F, strides(x->out, rows, columns, &ors, &ocs), 0, true}};
   args[0].bit_row = x->a == 3 ? x->k : rows;
-  args[1].bit_row = x->b == 3 ? x->k : x->n;
+  args[1].bit_row = x->b == 3 ? x->k : columns;
   CellKernel *k = new_kernel(arena, "product", x->tasks, 3, args);
   CellStmt **tail = &k->body;
   CellStmt *c = cell_stmt(k, &tail, CELL_K_CONTRACT);
@@ -38,10 +46,20 @@ static void run_case(const Case *x, CellIsa isa) {
   c->b = (CellView){arg(1), cell_affine(0), brs, bcs};
   c->out = (CellView){arg(2), cell_affine_var(0, x->m * ors), ors, ocs};
   c->m = x->m, c->n = x->n, c->k = x->k, c->add = x->add;
-  if (x->rows) c->m_begin = cell_affine_var(0, x->m), c->m_limit = rows;
+  if (all_columns) {
+    c->a.base = cell_affine(0);
+    c->b.base = cell_affine_var(0, x->n * brs), c->out.base = cell_affine_var(0, x->n * ocs);
+    c->n_begin = cell_affine_var(0, x->n), c->n_limit = columns;
+  } else if (x->rows) {
+    c->m_begin = cell_affine_var(0, x->m), c->m_limit = rows;
+  }
   assert_valid(k);
   compare(plan_of(arena, k, args, 256), args, isa, 1e-5 + 3e-7 * (double)x->k, 7, NULL);
   cell_arena_destroy(arena);
+}
+
+static void run_case(const Case *x, CellIsa isa) {
+  run_cut(x, 0, isa);
 }
 
 static void shapes(void **state) {
@@ -72,6 +90,20 @@ static void shapes(void **state) {
     for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) run_case(&cases[j], isas[i]);
 }
 
+static void columns(void **state) {
+  (void)state;
+  static const Cut cases[] = {
+      {{1, 104, 65, 0, 1, 0, true, 4, 0}, 400},  {{1, 56, 70, 3, 1, 0, false, 3, 0}, 131},
+      {{1, 200, 400, 3, 1, 0, true, 2, 0}, 301}, {{3, 20, 30, 1, 0, 2, false, 3, 0}, 41},
+      {{5, 24, 33, 4, 1, 0, true, 2, 0}, 47},    {{1, 8, 9, 0, 0, 0, false, 5, 0}, 33},
+  };
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
+  int n = all_isas(isas);
+  for (int i = 0; i < n; i++)
+    for (size_t j = 0; j < sizeof cases / sizeof *cases; j++)
+      run_cut(&cases[j].product, cases[j].columns, isas[i]);
+}
+
 static void random_shapes(void **state) {
   (void)state;
   uint64_t random = 11;
@@ -86,13 +118,17 @@ static void random_shapes(void **state) {
     x.tasks = 1 + next_below(&random, 3);
     if (x.a == 4) x.tasks = 1;
     if (next_below(&random, 2)) x.rows = (x.tasks - 1) * x.m + 1 + next_below(&random, x.m);
-    run_case(&x, isas[n > 0 ? i % n : 0]);
+    int64_t all = 0;
+    if (x.b != 4 && next_below(&random, 4) == 0)
+      all = (x.tasks - 1) * x.n + 1 + next_below(&random, x.n);
+    run_cut(&x, all, isas[n > 0 ? i % n : 0]);
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(shapes),
+      cmocka_unit_test(columns),
       cmocka_unit_test(random_shapes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,7 @@ static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, u
                          bool loud, CellDiag *diag) {
   CellTarget target =
       seed % 4 == 3 ? cell_cuda_target(cell_cuda_arch("sm_90")) : cell_target(CELL_ISA_HOST);
+  if (seed % 4 == 1) target.split_bytes = 1; // of every product of a single sample
   CellPlanOptions options = {.guard_bytes = guard};
   CellPlan *plan = cell_plan_create(arena, m, &target, &options, diag);
   if (!plan) {
