@@ -136,8 +136,9 @@ static int32_t tile_of(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
   if (cut.task == FUSE_TASK_BATCH) {
-    // parameters are read once a tile, so tiles are large; a tile's values should stay near, so not too large
-    int32_t tile = round_up((cut.extent + wanted - 1) / wanted, 4);
+    // parameters are read once a tile, so tiles are large, one a core if the batch is small; a tile's values
+    // should stay near, so not too large
+    int32_t cores = (wanted + 1) / 2, tile = round_up((cut.extent + cores - 1) / cores, 4);
     return tile < 16 ? 16 : tile > 128 ? 128 : tile;
   }
   if (cut.task == FUSE_TASK_COLUMNS)
