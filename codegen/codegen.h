@@ -94,6 +94,10 @@ int cell_doctor(CellCheck *list);
 
 typedef struct CellEngine CellEngine;
 
+/* Begins to open what an engine of the back end will need, beside the caller (loading LLVM takes about as
+ * long as planning a network). Only a head start: whatever is wrong is reported when the engine is made. */
+void cell_engine_prepare(CellBackend backend);
+
 /* `plan` may be NULL for CELL_BACKEND_INTERP. Module and plan must outlive the engine. NULL on errors
  * (LLVM missing, out of memory, a kernel that did not compile), reported to diag. */
 CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBackend backend,

@@ -751,8 +751,7 @@ static void emit_call(Lower *l, const CellPieceCall *call) {
     if (call->binds[i].kind != CELL_BIND_RESULT) continue;
     Value *v = &l->values[call->binds[i].value];
     CellStmt *def = CELL_NEW(g->arena, CellStmt);
-    *def = *v->def;
-    def->kind = CELL_K_LOAD;
+    def->kind = CELL_K_LOAD, def->value = v->def->value, def->dtype = v->def->dtype;
     v->def = def;
     v->partial = v->lanes = false;
     v->v[0] = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(args[i]), args[i], "");

@@ -28,6 +28,7 @@ typedef struct {
   int *vars, *values; /* old number -> new, or -1 */
   bool *own_var, *own_value;
   const CellStmt **defs; /* by value number */
+  int *updates, *here;   /* by value number: how often the kernel, the loop at hand, updates it */
   int arg_capacity;
 } Split;
 
@@ -50,21 +51,22 @@ static bool contracts(const CellStmt *s) {
   return false;
 }
 
-static int update_count(const CellStmt *s, int acc, bool list) {
-  int sum = 0;
+static void count_updates(const CellStmt *s, int *counts, bool list) {
   for (; s; s = list ? s->next : NULL) {
-    if (s->kind == CELL_K_UPDATE) sum += s->value == acc;
-    if (s->kind == CELL_K_LOOP) sum += update_count(s->body, acc, true);
+    if (s->kind == CELL_K_UPDATE) counts[s->value]++;
+    if (s->kind == CELL_K_LOOP) count_updates(s->body, counts, true);
   }
-  return sum;
 }
 
 static bool reads(const CellStmt *s, int value, bool list) {
   for (; s; s = list ? s->next : NULL) {
-    const CellAffine *affines[] = {&s->index,    &s->begin,   &s->a.base, &s->b.base,
-                                   &s->out.base, &s->m_begin, &s->n_begin};
-    for (size_t i = 0; i < sizeof affines / sizeof *affines; i++)
-      if (affines[i]->loaded == value) return true;
+    if (s->index.loaded == value || s->begin.loaded == value) return true;
+    if (s->kind == CELL_K_CONTRACT) {
+      const CellAffine *affines[] = {&s->a.base, &s->b.base, &s->out.base, &s->m_begin,
+                                     &s->n_begin};
+      for (size_t i = 0; i < sizeof affines / sizeof *affines; i++)
+        if (affines[i]->loaded == value) return true;
+    }
     if (s->kind == CELL_K_LET || s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE)
       for (int i = 0; i < 3; i++)
         if (s->args[i] == value) return true;
@@ -273,17 +275,17 @@ static void walk(Split *x, const CellStmt *body) {
     int accs[MOST], count = 0;
     bool good = true;
     mark_own(x, s, false);
+    memset(x->here, 0, (size_t)x->k->value_count * sizeof *x->here);
+    count_updates(s, x->here, false);
     for (int i = 0; i < x->k->value_count && good; i++) {
-      if (!x->defs[i] || x->defs[i]->kind != CELL_K_ACC || x->own_value[i]) continue;
-      int here = update_count(s, i, false);
-      if (here == 0) continue;
+      if (x->here[i] == 0 || x->own_value[i]) continue;
       bool beside = false;
       for (const CellStmt *d = body; d != s; d = d->next) {
         if (beside && reads(d, i, false)) good = false; // its value before the loop
         beside = beside || d == x->defs[i];
       }
       good = good && beside;
-      good = good && count < MOST && here == update_count(x->k->body, i, true);
+      good = good && count < MOST && x->here[i] == x->updates[i];
       if (good) accs[count++] = i;
     }
     for (int i = 0; i < x->k->value_count; i++) x->own_value[i] = false;
@@ -306,9 +308,12 @@ CellSplit *cell_split(CellPieces *pieces, const CellKernel *k, CellKey seed) {
   x.values = CELL_NEW_ARRAY(arena, int, values);
   x.own_value = CELL_NEW_ARRAY(arena, bool, values);
   x.defs = CELL_NEW_ARRAY(arena, const CellStmt *, values);
+  x.updates = CELL_NEW_ARRAY(arena, int, values);
+  x.here = CELL_NEW_ARRAY(arena, int, values);
   x.vars = CELL_NEW_ARRAY(arena, int, vars);
   x.own_var = CELL_NEW_ARRAY(arena, bool, vars);
   find_defs(&x, k->body);
+  count_updates(k->body, x.updates, true);
   walk(&x, k->body);
   return x.split;
 }

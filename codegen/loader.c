@@ -6,6 +6,7 @@
 #include "codegen/internal.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,4 +70,17 @@ const CellProvider *cell_load_provider(char *message, size_t size) {
              CELL_PROVIDER_FOLDER);
   snprintf(message, size, "could not open the compiler of kernels: %s", reason);
   return NULL;
+}
+
+static void *open_ahead(void *unused) {
+  char message[600];
+  (void)unused;
+  (void)cell_load_provider(message, sizeof message);
+  return NULL;
+}
+
+void cell_engine_prepare(CellBackend backend) {
+  pthread_t thread;
+  if (backend != CELL_BACKEND_CPU || pthread_create(&thread, NULL, open_ahead, NULL) != 0) return;
+  (void)pthread_detach(thread);
 }

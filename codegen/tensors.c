@@ -99,12 +99,13 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
   char *name = cell_malloc(size);
   bool good = true;
   for (int p = 0; p < parts && good; p++) {
-    int64_t entries = total;
+    int64_t entries = total, width = total;
     if (param->part_count > 0) {
       int32_t shape[CELL_MAX_RANK];
       cell_part_shape(param, p, shape);
       entries = 1;
       for (int i = 0; i < param->rank; i++) entries *= shape[i];
+      width = param->rank > 0 ? shape[param->rank - 1] : 1;
       snprintf(name, size, "%s%s#%d", prefix, param->name, p);
     } else {
       snprintf(name, size, "%s%s", prefix, param->name);
@@ -112,12 +113,21 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
     CellSlot *slot = cell_engine_slot(e, program, name);
     good = slot && slot->entries == entries;
     if (good && e->gpu) good = cell_gpu_before(e, slot, in != NULL);
-    for (int64_t i = 0; good && i < slot->entries; i++) {
-      int64_t at = param->part_count > 0 ? cell_part_entry(param, p, i) : i;
-      if (out)
-        out[at] = read_entry(e, slot, i);
-      else
-        write_entry(e, slot, i, in[at]);
+    // a part is a slice, perhaps turned: along its last dimension the parameter's entries are a step apart
+    int64_t rows = good && width > 0 ? entries / width : 0;
+#pragma omp parallel for schedule(static) if (entries > 1 << 14)
+    for (int64_t row = 0; row < rows; row++) {
+      int64_t first = row * width, at = first, step = 1;
+      if (param->part_count > 0) {
+        at = cell_part_entry(param, p, first);
+        if (width > 1) step = cell_part_entry(param, p, first + 1) - at;
+      }
+      for (int64_t i = first; i < first + width; i++, at += step) {
+        if (out)
+          out[at] = read_entry(e, slot, i);
+        else
+          write_entry(e, slot, i, in[at]);
+      }
     }
   }
   free(name);

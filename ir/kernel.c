@@ -1,14 +1,21 @@
 /* kernel.c - the builder of kernels: statements and affine indices. */
 #include "ir/kernel.h"
 
+#include <stddef.h>
+
 CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
-  CellStmt *s = CELL_NEW(k->arena, CellStmt);
+  // most statements are no products, whose part is three quarters of the struct
+  size_t size = kind == CELL_K_CONTRACT ? sizeof(CellStmt) : offsetof(CellStmt, a);
+  CellStmt *s = cell_arena_alloc(k->arena, size);
   s->kind = kind;
   s->value = s->var = -1;
   s->span = CELL_NOWHERE;
   for (int i = 0; i < 3; i++) s->args[i] = -1;
-  s->index = s->begin = s->m_begin = s->n_begin = cell_affine(0);
-  s->a.base = s->b.base = s->out.base = cell_affine(0);
+  s->index.loaded = s->begin.loaded = -1;
+  if (kind == CELL_K_CONTRACT) {
+    s->m_begin.loaded = s->n_begin.loaded = -1;
+    s->a.base.loaded = s->b.base.loaded = s->out.base.loaded = -1;
+  }
 
   // what gives a value or a variable gets the next number
   switch (kind) {

@@ -96,7 +96,7 @@ struct CellStmt {
   CellAffine begin;
   int64_t extent, limit;
   CellStmt *body;
-  /* CONTRACT; rows m are begin_m.. while below m_limit (if > 0), as for a loop of a ragged tile;
+  /* CONTRACT, and not there in others; rows m are begin_m.. while below m_limit (if > 0), as for a loop of a ragged tile;
    * row r of out and a is counted from 0, and there are min(m, m_limit - m_begin) of them. The same
    * holds for n with n_begin and n_limit. */
   CellView a, b, out;

@@ -84,6 +84,7 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
   int source = cell_diag_source(diag, o->name, o->text, o->length);
   n->spec = cell_spec_load(n->arena, diag, source, &o->spec);
   if (!n->spec) return false;
+  if (!o->plan_only) cell_engine_prepare(o->backend);
   CellBuildOptions build = {.act_batch = o->envs, .update = o->learn, .sync = o->learn};
   n->module = cell_spec_build(n->spec, &o->shapes, &build, diag);
   if (!n->module) return false;
