@@ -81,6 +81,7 @@ typedef struct CellStmt CellStmt;
 struct CellStmt {
   CellStmtKind kind;
   CellStmt *next;
+  CellSpan span;     /* of the .cell file, where it is known; no part of the kernel's text */
   int value;         /* CONST, VAR, LOAD, LET, ACC: the value number it gives; UPDATE: the ACC's */
   CellDtype dtype;   /* of that value: CELL_F or CELL_I */
   CellOp op;         /* LET: a scalar op */
@@ -96,14 +97,13 @@ struct CellStmt {
   CellAffine begin;
   int64_t extent, limit;
   CellStmt *body;
-  /* CONTRACT, and not there in others; rows m are begin_m.. while below m_limit (if > 0), as for a loop of a ragged tile;
-   * row r of out and a is counted from 0, and there are min(m, m_limit - m_begin) of them. The same
-   * holds for n with n_begin and n_limit. */
+  /* CONTRACT. Last, because other statements are allocated without what follows. Rows m are begin_m..
+   * while below m_limit (if > 0), as for a loop of a ragged tile; row r of out and a is counted from 0,
+   * and there are min(m, m_limit - m_begin) of them. The same holds for n with n_begin and n_limit. */
   CellView a, b, out;
   int64_t m, n, k;
   CellAffine m_begin, n_begin;
   int64_t m_limit, n_limit;
-  CellSpan span; /* of the .cell file, where it is known; no part of the kernel's text */
 };
 
 typedef struct {
