@@ -109,22 +109,25 @@ static void make_folders(const char *folder) {
   free(path);
 }
 
-void cell_cache_write(const char *folder, CellKey key, const void *data, size_t length) {
-  if (!folder) return;
+bool cell_cache_write(const char *folder, CellKey key, const void *data, size_t length) {
+  if (!folder) return false;
   make_folders(folder);
   char *path = path_of(folder, key, ".o"), *temporary = path_of(folder, key, ".XXXXXX");
   int descriptor = mkstemp(temporary);
   FILE *file = descriptor >= 0 ? fdopen(descriptor, "wb") : NULL;
+  bool stored = false;
   if (file) {
     Header h = {.key = key, .length = length, .checksum = checksum(data, length)};
     memcpy(h.magic, magic, sizeof magic);
     bool good = fwrite(&h, sizeof h, 1, file) == 1 && fwrite(data, 1, length, file) == length;
     good = fclose(file) == 0 && good;
-    if (!good || rename(temporary, path) != 0) unlink(temporary);
+    stored = good && rename(temporary, path) == 0;
+    if (!stored) unlink(temporary);
   } else if (descriptor >= 0) {
     close(descriptor);
     unlink(temporary);
   }
   free(path);
   free(temporary);
+  return stored;
 }

@@ -32,6 +32,7 @@ typedef struct {
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
   int precision;                  /* CUDA, interpreted kernels: a CellPrecision, of products */
+  bool cpu_will_do; /* CUDA: who opens the engine takes the CPU where the GPU will not */
 } CellEngineOptions;
 
 /* Describes the machine to the kernels pass, without loading LLVM. */

@@ -209,7 +209,7 @@ typedef struct {
   char *entry;       /* heap */
   int registers;     /* of a thread */
   int stack, spills; /* bytes of a thread */
-  bool cached;
+  bool cached, kept; /* it came from the cache; it went there */
 } CellCubin;
 
 /* Compiles every unit, through the cache in `folder` (NULL: none), into cubins[unit]; with `ptx` the text of

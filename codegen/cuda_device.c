@@ -93,11 +93,19 @@ static bool load_code(CellEngine *e, CellGpu *g, CellDiag *diag) {
   CellCubin *cubins = CELL_NEW_ARRAY(g->memory, CellCubin, (size_t)g->code->unit_count + 1);
   bool good =
       cell_nvrtc_compile(g->code, e->options.gpu, folder, NULL, cubins, message, sizeof message);
-  free(folder);
   if (!good) {
     CellRecord *r = cell_error(diag, CELL_E_NVRTC, CELL_NOWHERE, "%s", message);
     cell_help(diag, r, "`cellc doctor` says what is missing; --backend cpu needs no GPU.");
   }
+  bool kept = true;
+  for (int u = 0; u < g->code->unit_count; u++) kept &= cubins[u].cached || cubins[u].kept;
+  if (good && folder && !kept) {
+    CellRecord *r =
+        cell_warning(diag, NULL, CELL_NOWHERE,
+                     "compiled kernels cannot be kept in `%s`: every run compiles anew", folder);
+    cell_help(diag, r, "XDG_CACHE_HOME names a folder that can be written.");
+  }
+  free(folder);
   for (int u = 0; u < g->code->unit_count && good; u++) {
     const CellCudaUnit *unit = &g->code->units[u];
     good = cell_gpu_check(g, g->d->load(&g->modules[u], cubins[u].bytes), "load a kernel", diag) &&
@@ -156,6 +164,7 @@ bool cell_gpu_open(CellEngine *e, CellDiag *diag) {
   g->graphs = CELL_NEW_ARRAY(arena, CUgraphExec, (size_t)g->code->program_count + 1);
   g->host_newer = CELL_NEW_ARRAY(arena, bool, (size_t)e->slot_count + 1);
   g->device_newer = CELL_NEW_ARRAY(arena, bool, (size_t)e->slot_count + 1);
+  g->travelling = CELL_NEW_ARRAY(arena, void *, (size_t)e->slot_count + 1);
   g->shared = CELL_NEW_ARRAY(arena, bool, (size_t)e->slot_count + 1);
   return open_device(e, g, diag) && load_code(e, g, diag) && place(e, g, diag);
 }
@@ -171,6 +180,8 @@ void cell_gpu_close(CellEngine *e) {
   if (g->arena) g->d->free(g->arena);
   if (g->workspace) g->d->free(g->workspace);
   if (g->pinned) g->d->free_host(g->pinned);
+  for (int i = 0; i < e->slot_count; i++)
+    if (g->travelling[i]) g->d->free_host(g->travelling[i]);
   if (g->stream) g->d->stream_destroy(g->stream);
   if (g->retained) g->d->release(g->device);
   e->gpu = NULL;
@@ -312,8 +323,18 @@ bool cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write) {
   return !g->lost;
 }
 
-void cell_gpu_share(CellEngine *e, const CellSlot *slot) {
+void cell_gpu_share(CellEngine *e, CellSlot *slot) {
+  CellGpu *g = e->gpu;
+  int i = (int)(slot - e->slots);
   if (slot->kind != CELL_BUFFER_STATE) return;
   cell_gpu_before(e, slot, true);
-  e->gpu->shared[slot - e->slots] = true;
+  if (g->shared[i]) return;
+  g->shared[i] = true;
+  // what travels often does so from pinned memory, if there is any
+  void *pinned = NULL;
+  if (g->d->set_current(g->context) != 0 || slot->count == 0 ||
+      g->d->alloc_host(&pinned, bytes_of(slot)) != 0)
+    return;
+  memcpy(pinned, slot->data, bytes_of(slot));
+  slot->data = g->travelling[i] = pinned;
 }

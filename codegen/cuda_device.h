@@ -23,6 +23,7 @@ struct CellGpu {
   CUfunction *functions;
   CUgraphExec *graphs;                      /* by program */
   bool *host_newer, *device_newer, *shared; /* by slot: see cuda_device.c */
+  void **travelling;                        /* by slot: pinned memory of a shared state */
   CellMirror *mirror;                       /* NULL: all inputs come from the host */
 };
 

@@ -216,8 +216,9 @@ bool cell_nvrtc_compile(const CellCudaCode *code, const CellCudaArch *arch, cons
     }
     compile_one(&n, unit, options, ptx, ptx ? NULL : &cubins[u], message, size, &failed);
     if (!ptx && cubins[u].entry)
-      cell_cache_write(folder, key, cubins[u].entry,
-                       (size_t)(cubins[u].bytes - cubins[u].entry) + cubins[u].size);
+      cubins[u].kept =
+          cell_cache_write(folder, key, cubins[u].entry,
+                           (size_t)(cubins[u].bytes - cubins[u].entry) + cubins[u].size);
   }
   if (failed && !ptx)
     for (int u = 0; u < code->unit_count; u++) cell_cubin_free(&cubins[u]);

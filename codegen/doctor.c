@@ -33,7 +33,7 @@ static void check_gpu(CellCheck *list, int *count) {
   if (devices <= 0) {
     CellCheck *c =
         add(list, count, "gpu", false,
-            devices < 0 ? "A GPU of NVIDIA needs the package nvidia-driver."
+            devices < 0 ? "A GPU of NVIDIA needs the package nvidia-driver, for CUDA 12 or later."
                         : "Is the device visible here (nvidia-smi, CUDA_VISIBLE_DEVICES)?");
     snprintf(c->text, sizeof c->text, "%s", message);
     return;
@@ -60,11 +60,14 @@ static void check_nvrtc(CellCheck *list, int *count) {
 
 static void check_cache(CellCheck *list, int *count) {
   char *folder = cell_cache_folder(NULL);
-  // the nearest folder above that is there says whether it could be made
-  char *above = folder ? cell_malloc(strlen(folder) + 1) : NULL;
+  // the nearest folder above that is there says whether it could be made: by trying, since to root all
+  // permissions look well
+  char *above = folder ? cell_malloc(strlen(folder) + 32) : NULL;
   if (above) strcpy(above, folder);
   while (above && access(above, F_OK) != 0 && strrchr(above, '/') > above) *strrchr(above, '/') = 0;
-  bool good = above && access(above, W_OK) == 0;
+  if (above) strcat(above, "/cellc-doctor-XXXXXX");
+  bool good = above && mkdtemp(above) != NULL;
+  if (good) rmdir(above);
   CellCheck *c = add(list, count, "cache", good,
                      "Kernels are compiled anew in every run; set XDG_CACHE_HOME.");
   snprintf(c->text, sizeof c->text, "%s%.400s",

@@ -69,7 +69,7 @@ bool cell_gpu_lost(const CellEngine *e);
 /* Before the host reads or writes a state through the engine (false: the device is lost, and the state with
  * it); before it keeps a state's address. */
 bool cell_gpu_before(CellEngine *e, const CellSlot *slot, bool write);
-void cell_gpu_share(CellEngine *e, const CellSlot *slot);
+void cell_gpu_share(CellEngine *e, CellSlot *slot);
 
 enum { CELL_GUARD_BYTE = 0xa5 };
 

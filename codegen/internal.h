@@ -42,7 +42,7 @@ CellKey cell_key(CellKey seed, const void *data, size_t length);
 
 /* An object stored under the key: heap, or NULL if there is none or it is not intact. */
 void *cell_cache_read(const char *folder, CellKey key, size_t *length);
-/* Stores one; failure is not an error (the next run compiles again). */
-void cell_cache_write(const char *folder, CellKey key, const void *data, size_t length);
+/* Stores one; false if it could not, which is no error (the next run compiles again). */
+bool cell_cache_write(const char *folder, CellKey key, const void *data, size_t length);
 
 #endif

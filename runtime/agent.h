@@ -22,8 +22,8 @@ typedef struct CellAgent {
   bool (*tensor)(void *context, const char *program, const char *name, CellTensorData *out);
   CellEngine *engine; /* what runs them, on whose GPU the replay may lie; NULL: something else */
   int32_t envs;       /* environments of act */
-  int32_t batch; /* samples of update */
-  bool syncs;    /* there is a program "sync" */
+  int32_t batch;      /* samples of update */
+  bool syncs;         /* there is a program "sync" */
   const CellAgentCarry *carries;
   int carry_count;
   const char *const *cells; /* those with a goodness, bottom to top */

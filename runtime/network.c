@@ -104,7 +104,7 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
   return n->plan != NULL;
 }
 
-CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag) {
+static CellNetwork *open_on(const CellNetworkOptions *options, CellDiag *diag) {
   CellNetwork *n = cell_malloc(sizeof *n);
   n->arena = cell_arena_create();
   n->backend = options->backend;
@@ -119,6 +119,32 @@ CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag
 fail:
   cell_network_close(n);
   return NULL;
+}
+
+// what the GPU lacks, if that is the first thing that went wrong behind record `first`
+static const char *gpu_lacks(const CellDiag *diag, int first) {
+  for (int i = first; i < diag->record_count; i++) {
+    const CellRecord *r = &diag->records[i];
+    if (r->severity != CELL_ERROR) continue;
+    bool lacks =
+        r->code && (strcmp(r->code, CELL_E_DRIVER) == 0 || strcmp(r->code, CELL_E_NVRTC) == 0);
+    return lacks ? r->message : NULL;
+  }
+  return NULL;
+}
+
+CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag) {
+  int records = diag->record_count, errors = diag->error_count, warnings = diag->warning_count;
+  CellNetwork *n = open_on(options, diag);
+  const char *why = n || !options->engine.cpu_will_do ? NULL : gpu_lacks(diag, records);
+  if (!why) return n;
+  // what was said so far is forgotten; what of it concerns the network will be said again
+  diag->record_count = records, diag->error_count = errors, diag->warning_count = warnings;
+  CellNetworkOptions cpu = *options;
+  cpu.backend = CELL_BACKEND_CPU;
+  n = open_on(&cpu, diag);
+  if (n) n->cpu_because = cell_arena_strdup(n->arena, why);
+  return n;
 }
 
 void cell_network_close(CellNetwork *n) {
@@ -228,8 +254,7 @@ bool cell_network_save(CellNetwork *n, const char *path, const char *const *meta
   bool lost = cell_engine_lost(n->engine);
   if (lost)
     cell_error(diag, NULL, CELL_NOWHERE,
-               "the parameters were on the GPU, which is lost: nothing was written to `%s`",
-               path);
+               "the parameters were on the GPU, which is lost: nothing was written to `%s`", path);
   bool ok = !lost && *finite && cell_tensor_writer_write(writer, path, diag);
   cell_tensor_writer_destroy(writer);
   free(values);

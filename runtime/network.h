@@ -36,6 +36,7 @@ typedef struct {
   CellPlan *plan; /* NULL with CELL_BACKEND_INTERP */
   CellEngine *engine;
   CellBackend backend;
+  const char *cpu_because; /* NULL, or why it is not on the GPU: see engine.cpu_will_do */
   CellShapes shapes;
   CellAgent agent;
 } CellNetwork;
@@ -43,7 +44,8 @@ typedef struct {
 /* The shapes that an environment's description gives. */
 CellShapes cell_env_shapes(const CellEnvKind *kind);
 
-/* NULL on errors, all of which are in diag. The parameters are zero. */
+/* NULL on errors, all of which are in diag. The parameters are zero. With engine.cpu_will_do, a GPU that is asked
+ * for and will not do (memory, shared memory, its compiler) is no error: the network is on the CPU. */
 CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag);
 void cell_network_close(CellNetwork *network); /* NULL is fine */
 

@@ -274,6 +274,7 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
   double before = cell_now();
   CellNetwork *n = cell_network_open(&o->network, diag);
   if (!n) return false;
+  cell_cli_say_backend(cli, n);
   f.open_seconds = cell_now() - before;
   f.open_peak = cell_bench_peak_bytes();
   before = cell_now();
@@ -285,7 +286,8 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
       .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
   bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);
   if (ok) {
-    f.gpu_count = cell_engine_gpu_times(n->engine, program, GPU_REPEATS, &f.gpu, diag);
+    f.gpu_count =
+        cell_engine_gpu_times(n->engine, program, o->seconds > 0 ? GPU_REPEATS : 1, &f.gpu, diag);
     ok = f.gpu_count >= 0;
   }
   if (ok) {

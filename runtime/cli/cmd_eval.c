@@ -128,8 +128,9 @@ int cell_cmd_eval(int argc, const char **argv) {
                                .engine = network.engine};
   CellDiag *diag = cell_diag_create();
   CellPolicy policy;
-  bool ok = cell_policy_open(cli.words[0], &options, &policy, diag) &&
-            evaluate_all(&cli, &o, &policy, diag);
+  bool ok = cell_policy_open(cli.words[0], &options, &policy, diag);
+  if (ok) cell_cli_say_backend(&cli, policy.network);
+  ok = ok && evaluate_all(&cli, &o, &policy, diag);
   cell_policy_close(&policy);
   code = cell_cli_report(&cli, diag);
   cell_diag_destroy(diag);

@@ -30,20 +30,29 @@ int cell_cli_network(CellCli *cli, const char *path, CellNetworkOptions *options
   return code;
 }
 
+static void say_cpu(const CellCli *cli, const char *why) {
+  fprintf(stderr, "cellc %s: runs on the CPU: %s\n", cli->verb, why);
+}
+
 // the GPU here, or none where `automatic` says that the CPU will do
 static int find_gpu(CellCli *cli, bool automatic, CellNetworkOptions *options) {
   char message[512] = "";
   options->engine.gpu = cell_cuda_here(message, sizeof message);
   if (options->engine.gpu) {
     options->backend = CELL_BACKEND_CUDA;
+    options->engine.cpu_will_do = automatic;
     return -1;
   }
   if (!automatic)
     return cell_cli_fail(cli, CELL_EXIT_MISSING,
                          "%s; `cellc doctor` says more, --backend cpu needs no GPU", message);
-  fprintf(stderr, "cellc %s: runs on the CPU: %s\n", cli->verb, message);
+  say_cpu(cli, message);
   options->backend = CELL_BACKEND_CPU;
   return -1;
+}
+
+void cell_cli_say_backend(const CellCli *cli, const CellNetwork *network) {
+  if (network->cpu_because) say_cpu(cli, network->cpu_because);
 }
 
 int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, const char *precision,

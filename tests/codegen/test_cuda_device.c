@@ -255,6 +255,7 @@ static void clear_errors(void **state) {
   says("narrow", "bytes of shared memory", false);
   says("broken", "broken on purpose", false);
   says("lost", "launch failure", true);
+  says("dated", "driver version is insufficient", false);
 
   const char *nvrtc = getenv("CELLC_NVRTC");
   setenv("CELLC_NVRTC", "/nowhere/libnvrtc.so", 1);
@@ -266,6 +267,51 @@ static void clear_errors(void **state) {
   setenv("CELLC_NVRTC", getenv("CELLC_CUDA_DRIVER"), 1);
   close_step(&s);
   (void)nvrtc;
+}
+
+// what was on a device that is lost cannot be read, also not as the host had it before
+static void lost_states(void **state) {
+  (void)state;
+  Step s = open_step(CELL_FP32, "");
+  double *w = CELL_NEW_ARRAY(s.arena, double, 48 * 80);
+  run_good(&s);
+  assert_true(cell_engine_get(s.engine, NULL, "params/w", w, 48 * 80));
+  run_good(&s);
+  assert_false(cell_engine_lost(s.engine));
+  setenv("CELLC_FAKE_CUDA_LOST", "0", 1);
+  assert_false(cell_engine_run(s.engine, "step", s.diag));
+  assert_true(cell_engine_lost(s.engine));
+  assert_string_equal(s.diag->records[0].code, CELL_E_DRIVER);
+  assert_non_null(strstr(s.diag->records[0].help, "lost to this process"));
+  assert_false(cell_engine_get(s.engine, NULL, "params/w", w, 48 * 80));
+  assert_false(cell_engine_set(s.engine, NULL, "params/w", w, 48 * 80));
+  unsetenv("CELLC_FAKE_CUDA_LOST");
+  close_step(&s);
+}
+
+// each launch by itself: as many as in the graph, the same results
+static void launch_times(void **state) {
+  (void)state;
+  char path[256], all[16384];
+  snprintf(path, sizeof path, "%s/times", folder);
+  setenv("CELLC_FAKE_CUDA_LOG", path, 1);
+  Step s = open_step(CELL_FP32, "");
+  CellGpuTime *times;
+  int count = cell_engine_gpu_times(s.engine, "step", 1, &times, s.diag);
+  unsetenv("CELLC_FAKE_CUDA_LOG");
+  assert_int_equal(count, count_lines(path, "run", all, sizeof all));
+  assert_int_equal(count_lines(path, "graph", all, sizeof all), 0);
+  for (int i = 0; i < count; i++) {
+    assert_true(times[i].seconds > 0 && times[i].seconds < 60);
+    assert_true(times[i].predicted > 0 && times[i].predicted < 1e-3);
+    assert_true(times[i].blocks > 0);
+    assert_non_null(strstr(times[i].kernel, "step_"));
+  }
+  free(times);
+  // the run was one like any other
+  assert_true(distance(&s, s.inputs, NULL, NULL) < 1e-4);
+  assert_int_equal(cell_engine_gpu_times(s.engine, "nothing", 1, &times, s.diag), 0);
+  close_step(&s);
 }
 
 // ---- the cache ----
@@ -307,9 +353,11 @@ static void cached(void **state) {
     close_step(&s);
     assert_int_equal(entries(), count);
   }
-  // a folder that cannot be written is no error
+  // a folder that cannot be written is no error, and is said once
   s = open_step(CELL_FP32, "/proc/nothing");
   run_good(&s);
+  assert_int_equal(s.diag->warning_count, 1);
+  assert_non_null(strstr(s.diag->records[0].message, "cannot be kept in `/proc/nothing`"));
   close_step(&s);
 }
 
@@ -330,6 +378,7 @@ int main(void) {
   setenv("CELLC_NVRTC", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
   const struct CMUnitTest tests[] = {cmocka_unit_test(states_stay),  cmocka_unit_test(precisions),
                                      cmocka_unit_test(one_graph),    cmocka_unit_test(faults),
-                                     cmocka_unit_test(clear_errors), cmocka_unit_test(cached)};
+                                     cmocka_unit_test(clear_errors), cmocka_unit_test(lost_states),
+                                     cmocka_unit_test(launch_times), cmocka_unit_test(cached)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

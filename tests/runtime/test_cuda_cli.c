@@ -15,7 +15,7 @@
 #define TINY SMALL_NETWORK "--set train.warmup=20 "
 #define HERE                                                                                       \
   "CELLC_CUDA_DRIVER='" CELLC_BINARY_DIR "/tests/fake_cuda.so' CELLC_NVRTC='" CELLC_BINARY_DIR     \
-  "/tests/fake_cuda.so' XDG_CACHE_HOME=cache "
+  "/tests/fake_cuda.so' XDG_CACHE_HOME=$PWD/cache "
 #define NOWHERE "CELLC_CUDA_DRIVER=/nowhere/libcuda.so "
 
 // `ENVIRONMENT cellc ARGUMENTS`: what it prints holds `part` exactly `times` times
@@ -40,6 +40,10 @@ static void doctor(void **state) {
   expect_in(HERE "CELLC_FAKE_CUDA=old", "doctor", 0, "There are kernels for sm_80", 1);
   expect_in(HERE "CELLC_NVRTC=/nowhere/libnvrtc.so", "doctor", 0,
             "could not open NVRTC at /nowhere", 1);
+  expect_in(HERE "CELLC_FAKE_CUDA=dated", "doctor", 0, "for CUDA 12 or later", 1);
+  expect_in(HERE "CELLC_CUDA_DRIVER=libm.so.6", "doctor", 0, "it is too old", 1);
+  expect_in(HERE "XDG_CACHE_HOME=/proc/nothing", "doctor", 0, "cannot write /proc/nothing/cellc",
+            1);
   expect_in(NOWHERE, "doctor", 0, "could not open the driver of the GPU at /nowhere", 1);
 }
 
@@ -57,6 +61,60 @@ static void without_a_gpu(void **state) {
             "needs --backend cuda", 1);
   expect_in(HERE, "bench update " TINY "--env minatar/breakout --backend cuda --precision fp8", 2,
             "none of fp32, tf32, bf16", 1);
+}
+
+#define ACT "bench act " TINY "--env minatar/breakout --seconds 0 --warm-up 0 --backend "
+
+// what the GPU here cannot do ends with 3 where it was asked for, and on the CPU where that will do
+static void unusable(void **state) {
+  (void)state;
+  static const char *const rows[][2] = {
+      {HERE "CELLC_FAKE_CUDA=dated", "driver version is insufficient"},
+      {HERE "CELLC_FAKE_CUDA=old", "is of sm_70"},
+      {HERE "CELLC_FAKE_CUDA=narrow", "bytes of shared memory; a block on fibers may have 1024"},
+      {HERE "CELLC_FAKE_CUDA=small", "could not give memory to tensors: out of memory"},
+      {HERE "CELLC_FAKE_CUDA=broken XDG_CACHE_HOME=$PWD/empty", "NVRTC could not compile"},
+      {HERE "CELLC_NVRTC=/nowhere/libnvrtc.so", "could not open NVRTC at /nowhere"}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    expect_in(rows[i][0], ACT "cuda", 3, rows[i][1], 1);
+    expect_in(rows[i][0], ACT "auto", 0, rows[i][1], 1);
+    expect_in(rows[i][0], ACT "auto", 0, "runs on the CPU", 1);
+  }
+}
+
+static void bench(void **state) {
+  (void)state;
+  expect_in(HERE, ACT "cuda", 0, "launches one by one", 1);
+  expect_in(HERE, ACT "cuda --json", 0, "\"predicted_for\": \"H100\"", 1);
+}
+
+// several environments at once: the same episodes as on the CPU; the replay wherever it is: the same bytes
+static void environments(void **state) {
+  (void)state;
+#define THREE                                                                                      \
+  "train " TINY "--env minatar/breakout --envs 3 --steps 60 --no-progress "                        \
+  "--set 'train.epsilon=ramp(0.5,0.1,over=0.5)' --set train.every=8 "
+  expect_in(HERE, THREE "--backend cuda --runs gpu", 0, "the replay is on the GPU", 1);
+  expect_in(HERE "CELLC_FAKE_CUDA_MEMORY=30000000", THREE "--backend cuda --runs host", 0,
+            "the replay stays in the host's memory: the GPU could not give memory", 1);
+  expect_in("", THREE "--backend cpu --runs cpu", 0, "cpu/", 2);
+  expect_line("cmp gpu/*/params.safetensors host/*/params.safetensors", 0, "");
+  expect_line("for r in gpu cpu; do cut -d, -f1-3 $r/*/episodes.csv > $r.csv; done; "
+              "cmp gpu.csv cpu.csv && test $(wc -l < gpu.csv) -gt 4",
+              0, "");
+}
+
+// a device that is lost on the way: what was saved stays, and is whole
+static void lost(void **state) {
+  (void)state;
+  expect_in(HERE "CELLC_FAKE_CUDA_LOST=70",
+            "train " TINY
+            "--env minatar/breakout --backend cuda --steps 5000 --no-progress --runs lost",
+            3, "The device is lost to this process", 1);
+  expect_in("", "eval lost/* --episodes 1", 0, "policy", 1);
+  expect_line("grep '\"status\"' lost/*/run.json", 0, "failed");
+  expect_line("grep '\"params_step\"' lost/*/run.json", 0, ": 0,");
+  expect_line("test -z \"$(tail -c 1 lost/*/episodes.csv)\"", 0, "");
 }
 
 static void training(void **state) {
@@ -96,7 +154,9 @@ static void nodes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(doctor), cmocka_unit_test(without_a_gpu),
-                                     cmocka_unit_test(nodes), cmocka_unit_test(training)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(doctor), cmocka_unit_test(without_a_gpu), cmocka_unit_test(unusable),
+      cmocka_unit_test(bench),  cmocka_unit_test(environments),  cmocka_unit_test(lost),
+      cmocka_unit_test(nodes),  cmocka_unit_test(training)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
