@@ -46,6 +46,9 @@ static bool measure(const CellBenchOptions *o, CellNetwork *n, CellTrain *train,
   options.train.epsilon_over = 0; // at its last value from the first step of training on
   CellTrainer *t = cell_trainer_create(&options, diag);
   if (!t) return false;
+  if (t->no_mirror[0])
+    cell_warning(diag, NULL, CELL_NOWHERE, "the replay stays in the host's memory: %s",
+                 t->no_mirror);
   bool ok = steps(t, o->warmup_steps, "warm-up", &f->warmup_seconds, diag) &&
             steps(t, before - o->warmup_steps, "filling the replay", &f->fill_seconds, diag);
   f->filled = cell_replay_filled(t->replay);

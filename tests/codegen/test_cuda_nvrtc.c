@@ -126,6 +126,7 @@ static void replay_compiles(void **state) {
     assert_int_equal(cubin.stack, 0);
     assert_int_equal(cubin.spills, 0);
     assert_in_range(cubin.registers, 8, 255);
+    print_message("replay, %s: %d registers\n", archs[a], cubin.registers);
     cell_cubin_free(&cubin);
   }
 }
