@@ -138,10 +138,12 @@ static void generated_programs(void **state) {
     assert_int_equal(failures(strtoull(alone, NULL, 10), 1, true), 0);
     return;
   }
-  uint64_t count = number ? strtoull(number, NULL, 10) : getenv("CELLC_SANITIZED") ? 12 : 40;
+  // under sanitizers the last twelve alone: products are among them
+  uint64_t last = number ? strtoull(number, NULL, 10) : 40;
+  uint64_t first = !number && getenv("CELLC_SANITIZED") ? last - 11 : 1;
   int failed = 0;
-  for (uint64_t at = 1; at <= count; at += 100)
-    failed += failures(at, count - at + 1 < 100 ? count - at + 1 : 100, false);
+  for (uint64_t at = first; at <= last; at += 100)
+    failed += failures(at, last - at + 1 < 100 ? last - at + 1 : 100, false);
   print_message("%d products, %d with a tail\n", products, tails);
   assert_true(tails > 0);
   assert_int_equal(failed, 0);
