@@ -189,9 +189,9 @@ typedef struct {
   double l2_bytes_per_cycle, memory_bytes_per_cycle; /* of one core */
   double special_cost; /* vector operations that a tanh or exp stands for */
   int tasks_wanted;    /* a kernel with less work to share should still have this many tasks */
-  int64_t
-      split_bytes; /* > 0: a product of a single sample that reads this many bytes of parameters is cut by
-                          columns, because a second core then gains more than a launch costs */
+  /* > 0: a product of a single sample that reads so many bytes of parameters is cut by columns, because
+   * a second core then gains more than a launch costs */
+  int64_t split_bytes;
   /* A machine whose tasks are many and small, and whose launches are whole products (a GPU): */
   int anchor_rows; /* > 0: contracts stand in kernels of their own, this many rows a task, and scans are
                         written out step by step, so that each of their products is a launch */
