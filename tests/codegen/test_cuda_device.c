@@ -9,6 +9,7 @@
 
 #include "codegen/codegen.h"
 #include "tests/support/ir_text.h"
+#include "tests/support/program.h"
 #include "tests/support/random_graph.h"
 
 #include <setjmp.h>
@@ -58,8 +59,6 @@ typedef struct {
   int input_count;
   CellEngine *engine;
 } Step;
-
-static char folder[] = "/tmp/cellc-test-XXXXXX";
 
 static Step open_step(CellPrecision precision, const char *cache) {
   Step s = {.arena = cell_arena_create(), .diag = cell_diag_create()};
@@ -173,7 +172,7 @@ static int count_lines(const char *path, const char *first, char *all, size_t si
 static void one_graph(void **state) {
   (void)state;
   char path[256], first[4096], all[16384];
-  snprintf(path, sizeof path, "%s/log", folder);
+  snprintf(path, sizeof path, "%s/log", folder());
   setenv("CELLC_FAKE_CUDA_LOG", path, 1);
   Step s = open_step(CELL_FP32, "");
   run_good(&s);
@@ -293,7 +292,7 @@ static void lost_states(void **state) {
 static void launch_times(void **state) {
   (void)state;
   char path[256], all[16384];
-  snprintf(path, sizeof path, "%s/times", folder);
+  snprintf(path, sizeof path, "%s/times", folder());
   setenv("CELLC_FAKE_CUDA_LOG", path, 1);
   Step s = open_step(CELL_FP32, "");
   CellGpuTime *times;
@@ -318,7 +317,7 @@ static void launch_times(void **state) {
 
 static int entries(void) {
   char command[256];
-  snprintf(command, sizeof command, "ls %s/cache 2>/dev/null | wc -l", folder);
+  snprintf(command, sizeof command, "ls %s/cache 2>/dev/null | wc -l", folder());
   FILE *f = popen(command, "r");
   int count = 0;
   assert_int_equal(fscanf(f, "%d", &count), 1);
@@ -329,7 +328,7 @@ static int entries(void) {
 static void cached(void **state) {
   (void)state;
   char cache[256], command[1024];
-  snprintf(cache, sizeof cache, "%s/cache", folder);
+  snprintf(cache, sizeof cache, "%s/cache", folder());
   Step s = open_step(CELL_FP32, cache);
   run_good(&s);
   double off = distance(&s, s.inputs, NULL, NULL);
@@ -359,18 +358,6 @@ static void cached(void **state) {
   assert_int_equal(s.diag->warning_count, 1);
   assert_non_null(strstr(s.diag->records[0].message, "cannot be kept in `/proc/nothing`"));
   close_step(&s);
-}
-
-static int make_folder(void **state) {
-  (void)state;
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  char command[256];
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
 }
 
 int main(void) {

@@ -7,6 +7,7 @@
 
 #include "codegen/cuda.h"
 #include "tests/support/ir_text.h"
+#include "tests/support/program.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,8 +36,6 @@ static const char program[] = "graph step\n"
                               "output \"z\" %10\n"
                               "output \"params/v\" %12\n";
 
-static char folder[] = "/tmp/cellc-test-XXXXXX";
-
 static bool emit(const char *arch_name, CellPrecision precision, const char *stage, CellText *out) {
   CellArena *arena = cell_arena_create();
   CellDiag *diag = cell_diag_create();
@@ -47,7 +46,7 @@ static bool emit(const char *arch_name, CellPrecision precision, const char *sta
   const CellCudaArch *arch = cell_cuda_arch(arch_name);
   CellTarget target = cell_cuda_target(arch);
   CellPlan *plan = cell_plan_create(arena, m, &target, NULL, diag);
-  CellEngineOptions options = {.cache_dir = folder, .gpu = arch, .precision = precision};
+  CellEngineOptions options = {.cache_dir = folder(), .gpu = arch, .precision = precision};
   bool good = plan && cell_emit(plan, stage, &options, out, diag);
   if (!good) cell_diag_print(diag, stdout, false);
   cell_diag_destroy(diag);
@@ -129,18 +128,6 @@ static void replay_compiles(void **state) {
     print_message("replay, %s: %d registers\n", archs[a], cubin.registers);
     cell_cubin_free(&cubin);
   }
-}
-
-static int make_folder(void **state) {
-  (void)state;
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
 }
 
 int main(void) {
