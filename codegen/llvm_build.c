@@ -103,6 +103,16 @@ void cell_ll_store(CellBuild *g, LLVMValueRef value, LLVMValueRef pointer) {
   LLVMSetAlignment(LLVMBuildStore(g->b, value, pointer), 4);
 }
 
+// lanes of a constant mask that are set, from the first; -1: not known here
+static int lanes_set(LLVMValueRef mask) {
+  if (!LLVMIsConstant(mask)) return -1;
+  int count = 0, lanes = (int)LLVMGetVectorSize(LLVMTypeOf(mask));
+  while (count < lanes &&
+         LLVMConstIntGetZExtValue(LLVMGetAggregateElement(mask, (unsigned)count)) != 0)
+    count++;
+  return count;
+}
+
 LLVMValueRef cell_ll_masked_load(CellBuild *g, LLVMTypeRef type, LLVMValueRef pointer,
                                  LLVMValueRef mask) {
   if (!mask) return cell_ll_load(g, type, pointer);
@@ -115,6 +125,22 @@ void cell_ll_masked_store(CellBuild *g, LLVMValueRef value, LLVMValueRef pointer
                           LLVMValueRef mask) {
   if (!mask) {
     cell_ll_store(g, value, pointer);
+    return;
+  }
+  // AVX2's masked store is slow (a dozen cycles on some cores) and no later load is served from it
+  // before it has left the core: where the count is known, parts of 4, 2 and 1 lanes are stored instead
+  int count = g->isa == CELL_ISA_AVX2 ? lanes_set(mask) : -1;
+  if (count >= 0) {
+    for (int part = g->lanes, at = 0; part > 0; part /= 2) {
+      if (count - at < part) continue;
+      LLVMValueRef picks[16], x;
+      for (int i = 0; i < part; i++) picks[i] = LLVMConstInt(g->i32, (unsigned)(at + i), false);
+      x = part == 1 ? LLVMBuildExtractElement(g->b, value, picks[0], "")
+                    : LLVMBuildShuffleVector(g->b, value, LLVMGetPoison(LLVMTypeOf(value)),
+                                             LLVMConstVector(picks, (unsigned)part), "");
+      cell_ll_store(g, x, cell_ll_at(g, pointer, cell_ll_i64(g, at)));
+      at += part;
+    }
     return;
   }
   LLVMTypeRef types[2] = {LLVMTypeOf(value), g->ptr};

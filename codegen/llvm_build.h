@@ -137,6 +137,7 @@ typedef struct {
   int rows, columns; /* registers of out: rows x columns lane vectors; dot: rows x 4 */
   bool pack_a, pack_b;
   bool short_rows, short_columns; /* fewer rows, or fewer lanes of the columns, may be there */
+  int left;                       /* short columns: how many there are, where that is known; 0 */
   CellTileStore store;
   bool together; /* dot: out is contiguous along n */
   int64_t b_rs;  /* without vectors: stride between columns of b that is not packed */

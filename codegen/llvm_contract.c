@@ -7,7 +7,8 @@
  *        they would fight for the same cache sets, are copied into panels first: b as
  *        [n / tile][k][tile], a as [m / rows][k][rows]. Where out or a is contiguous along m instead,
  *        or where m is what is read more often, the roles of a and b (and m and n) change.
- * dot    Lanes along k, for few rows or columns of operands that are both contiguous there.
+ * dot    Lanes along k, for few rows or columns of operands that are both contiguous there; few columns of
+ *        b that are not are turned first, where a's rows are long and many.
  *
  * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
  * Products of bits are sums of selected rows (llvm_select.c) where the strides allow; else bits are written
@@ -237,7 +238,10 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
   CellTile tile = {
       .rows = c->rows, .columns = c->columns, .pack_a = c->pack_a, .pack_b = c->pack_b};
   tile.short_columns = short_columns;
-  if (short_columns && c->n_fixed) tile.columns = (int)ceil_div(c->n_most % width, g->lanes);
+  if (short_columns && c->n_fixed) {
+    tile.left = (int)(c->n_most % width);
+    tile.columns = (int)ceil_div(tile.left, g->lanes);
+  }
   tile.store = c->out.ks == 1   ? CELL_STORE_ALONG
                : c->out.rs == 1 ? CELL_STORE_TURNED
                                 : CELL_STORE_SCATTERED;
@@ -324,14 +328,54 @@ static void outer(Contract *c) {
 
 // ---- dot form ----
 
-static void dot(Contract *c) {
-  CellBuild *g = c->g;
-  int most = g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
+// rows of a tile, and its cycles for each vector of k
+static int dot_rows(const Contract *c, double *tile) {
+  int most = c->g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
   double best = 0;
   for (int r = 1; r <= most; r++) {
-    double cycles = tile_cycles(r, CELL_DOT_COLUMNS, 0) * (double)ceil_div(c->m_most, r);
-    if (best == 0 || cycles < best) best = cycles, rows = r;
+    double cycles = tile_cycles(r, CELL_DOT_COLUMNS, 0);
+    if (best == 0 || cycles * (double)ceil_div(c->m_most, r) < best)
+      best = cycles * (double)ceil_div(c->m_most, r), rows = r, *tile = cycles;
   }
+  return rows;
+}
+
+// whether to turn the few columns of b and then add up along k: the outer form would use a part of each vector
+static bool worth_turning(const Contract *c) {
+  enum {
+    OUTER_TILE = 30,
+    DOT_TILE = 25,
+    TURN = 4
+  }; /* cycles of a tile beside its products; of an element */
+  int lanes = c->g->lanes;
+  if (lanes < 4 || c->a.ks != 1 || c->b.rs != 1 || c->n_most >= lanes || c->k < lanes) return false;
+  int rows = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
+  double outer =
+      (double)ceil_div(c->m_most, rows) * ((double)c->k * tile_cycles(rows, 1, 0) + OUTER_TILE);
+  double tile, tiles = (double)ceil_div(c->m_most, dot_rows(c, &tile)) *
+                       (double)ceil_div(c->n_most, CELL_DOT_COLUMNS);
+  double dot = tiles * ((double)ceil_div(c->k, lanes) * tile + DOT_TILE);
+  return dot + (double)(c->n_most * c->k * TURN) < outer;
+}
+
+static void turn_b(Contract *c) {
+  CellBuild *g = c->g;
+  int64_t pitch = ceil_div(c->k, g->lanes) * g->lanes;
+  LLVMValueRef to = take_scratch(c, pitch * c->n_most);
+  CellFor k, n;
+  cell_ll_for_begin(g, &k, cell_ll_i64(g, 0), cell_ll_i64(g, c->k), 1, true);
+  cell_ll_for_begin(g, &n, cell_ll_i64(g, 0), c->n, 1, false);
+  LLVMValueRef x = cell_ll_load(g, g->f32, element(c, &c->b, n.i, k.i));
+  cell_ll_store(g, x, cell_ll_at(g, to, cell_ll_add(g, cell_ll_mul(g, n.i, pitch), k.i)));
+  cell_ll_for_end(g, &n);
+  cell_ll_for_end(g, &k);
+  c->b = (Operand){to, pitch, 1};
+}
+
+static void dot(Contract *c) {
+  CellBuild *g = c->g;
+  double cycles;
+  int rows = dot_rows(c, &cycles);
   int64_t k_blocks = ceil_div(c->k, DOT_K);
   int64_t block_k = ceil_div(ceil_div(c->k, k_blocks), g->lanes) * g->lanes;
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
@@ -432,6 +476,9 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
     swap_roles(c);
     outer(c);
   } else if (both && (c->m_most < g->lanes || c->n_most < g->lanes)) {
+    dot(c);
+  } else if (worth_turning(c)) {
+    turn_b(c);
     dot(c);
   } else {
     // the operand that is read more often is copied into panels

@@ -176,12 +176,6 @@ static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
 
 // ---- indices ----
 
-static int64_t coef_of(const CellAffine *a, int var) {
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var == var) return a->terms[i].coef;
-  return 0;
-}
-
 // the value for copy u, a lane vector if `wide`
 static LLVMValueRef get(Lower *l, int value, int u, bool wide) {
   CellBuild *g = l->g;
@@ -203,7 +197,7 @@ static LLVMValueRef get(Lower *l, int value, int u, bool wide) {
 }
 
 static bool varies(const Lower *l, const CellAffine *a) {
-  return (l->lane >= 0 && coef_of(a, l->lane) != 0) ||
+  return (l->lane >= 0 && cell_affine_coef(a, l->lane) != 0) ||
          (a->loaded >= 0 && l->values[a->loaded].lanes);
 }
 
@@ -212,7 +206,7 @@ static bool varies(const Lower *l, const CellAffine *a) {
 static LLVMValueRef affine(Lower *l, const CellAffine *a, int u) {
   CellBuild *g = l->g;
   int64_t base = a->base;
-  if (l->lane >= 0 && u > 0) base += coef_of(a, l->lane) * u * g->lanes;
+  if (l->lane >= 0 && u > 0) base += cell_affine_coef(a, l->lane) * u * g->lanes;
   LLVMValueRef sum = NULL;
   for (int i = 0; i < a->term_count; i++) {
     LLVMValueRef term = cell_ll_mul(g, l->vars[a->terms[i].var], a->terms[i].coef);
@@ -230,7 +224,7 @@ static LLVMValueRef affine(Lower *l, const CellAffine *a, int u) {
 // the index of one lane; lanes beyond the mask take lane 0's, which is there
 static LLVMValueRef lane_index(Lower *l, const CellAffine *a, LLVMValueRef base, int u, int lane) {
   CellBuild *g = l->g;
-  int64_t stride = l->lane >= 0 ? coef_of(a, l->lane) : 0;
+  int64_t stride = l->lane >= 0 ? cell_affine_coef(a, l->lane) : 0;
   LLVMValueRef index = base;
   if (stride != 0 && lane > 0) index = cell_ll_add(g, index, cell_ll_i64(g, stride * lane));
   if (a->loaded >= 0 && l->values[a->loaded].lanes) {
@@ -264,7 +258,7 @@ static LLVMValueRef load_lanes(Lower *l, CellBufferRef buffer, const CellAffine 
   LLVMTypeRef element = dtype == CELL_I ? g->i32 : g->f32;
   LLVMValueRef pointer = pointer_of(l, buffer), base = affine(l, a, u);
   bool scattered = a->loaded >= 0 && l->values[a->loaded].lanes;
-  if (!scattered && coef_of(a, l->lane) == 1) {
+  if (!scattered && cell_affine_coef(a, l->lane) == 1) {
     if (dtype == CELL_BITS)
       return cell_ll_bits(g, g->lanes, pointer, base, l->mask ? l->left : NULL);
     return cell_ll_masked_load(g, cell_ll_vector(g, element, g->lanes),
@@ -306,7 +300,7 @@ static void store_lanes(Lower *l, const CellStmt *s, int u) {
   CellBuild *g = l->g;
   LLVMValueRef pointer = pointer_of(l, s->buffer), base = affine(l, &s->index, u);
   bool scattered = s->index.loaded >= 0 && l->values[s->index.loaded].lanes;
-  if (!scattered && coef_of(&s->index, l->lane) == 1) {
+  if (!scattered && cell_affine_coef(&s->index, l->lane) == 1) {
     LLVMValueRef at = cell_ll_at(g, pointer, base);
     LLVMValueRef x = s->add ? added(l, s, u, true, cell_ll_masked_load(g, g->vf, at, l->mask))
                             : get(l, s->args[0], u, true);
@@ -393,8 +387,8 @@ static LLVMValueRef index_value(Lower *l, const CellAffine *a, int u, bool wide)
   LLVMValueRef x = LLVMBuildTrunc(g->b, affine(l, a, u), g->i32, "");
   if (!wide) return x;
   x = cell_ll_splat(g, x, g->lanes);
-  if (coef_of(a, l->lane) != 0)
-    x = LLVMBuildAdd(g->b, x, cell_ll_iota(g, g->lanes, coef_of(a, l->lane)), "");
+  if (cell_affine_coef(a, l->lane) != 0)
+    x = LLVMBuildAdd(g->b, x, cell_ll_iota(g, g->lanes, cell_affine_coef(a, l->lane)), "");
   if (a->loaded >= 0 && l->values[a->loaded].lanes) {
     LLVMValueRef loaded = get(l, a->loaded, u, true);
     loaded = LLVMBuildMul(g->b, loaded, cell_ll_int(g, loaded, a->loaded_coef), "");

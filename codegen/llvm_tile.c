@@ -25,7 +25,7 @@ static LLVMTypeRef tile_type(CellBuild *g) {
 static bool same_tile(const CellTile *a, const CellTile *b) {
   return a->dot == b->dot && a->rows == b->rows && a->columns == b->columns &&
          a->pack_a == b->pack_a && a->pack_b == b->pack_b && a->short_rows == b->short_rows &&
-         a->short_columns == b->short_columns && a->store == b->store &&
+         a->short_columns == b->short_columns && a->left == b->left && a->store == b->store &&
          a->together == b->together && a->b_rs == b->b_rs;
 }
 
@@ -123,6 +123,7 @@ static void store_scattered(CellBuild *g, const CellTile *t, const CellTileArgs 
 
 static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellTileArgs p = params_of(f);
+  if (t->left) p.columns_left = cell_ll_i64(g, t->left);
   int lanes = g->lanes, rows = t->rows, columns = t->columns;
 
   // rows of a and out

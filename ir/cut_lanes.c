@@ -28,6 +28,7 @@ typedef struct {
   /* the loop at hand */
   CellStmt *loop;
   CellStmt *list[MOST];
+  int var[MOST]; /* of the loop that a statement is in by now */
   int count;
   int *defined; /* by value: its statement's position in the list, -1: outside */
   int *last;    /* by value: the last position that reads it, -1: none */
@@ -53,24 +54,14 @@ static void visit_reads(Cut *c, CellStmt *s, bool list, Visit visit, void *conte
   }
 }
 
-static bool mentions(const CellAffine *a, int var) {
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var == var) return true;
-  return false;
-}
-
 static void note_read(Cut *c, int *value, void *context) {
   int at = *(int *)context;
   if (*value < c->k->value_count && c->last[*value] < at) c->last[*value] = at;
 }
 
-static bool same_buffer(CellBufferRef a, CellBufferRef b) {
-  return a.scratch == b.scratch && a.index == b.index;
-}
-
 static bool stores_to(const CellStmt *s, CellBufferRef buffer) {
   for (; s; s = s->next)
-    if ((s->kind == CELL_K_STORE && same_buffer(s->buffer, buffer)) ||
+    if ((s->kind == CELL_K_STORE && cell_same_buffer(s->buffer, buffer)) ||
         (s->kind == CELL_K_LOOP && stores_to(s->body, buffer)))
       return true;
   return false;
@@ -202,10 +193,8 @@ static void rename_value(Cut *c, int *value, void *context) {
 }
 
 static CellAffine moved_affine(CellAffine a, int from, int to) {
-  if (!mentions(&a, from)) return a;
-  int64_t coef = 0;
-  for (int i = 0; i < a.term_count; i++)
-    if (a.terms[i].var == from) coef = a.terms[i].coef;
+  int64_t coef = cell_affine_coef(&a, from);
+  if (coef == 0) return a;
   a = cell_affine_add(a, cell_affine_var(from, -coef));
   return cell_affine_add(a, cell_affine_var(to, coef));
 }
@@ -243,7 +232,7 @@ static void take_over(Cut *c, int *value, void *context) {
   if (again(c, *value)) {
     load = cell_stmt(c->k, h->tail, s->kind);
     load->dtype = s->dtype, load->number = s->number, load->buffer = s->buffer;
-    load->index = moved_affine(s->index, c->loop->var, h->loop->var);
+    load->index = moved_affine(s->index, c->var[c->defined[*value]], h->loop->var);
   } else {
     load = cell_stmt(c->k, h->tail, CELL_K_LOAD);
     load->buffer = (CellBufferRef){true, h->slot_of[*value]};
@@ -275,6 +264,7 @@ static void cut_loop(Cut *c, const int *ends, int parts) {
           visit_reads(c, c->list[i], false, rename_value, &r);
         }
         move_var(c->list[i], false, c->loop->var, loop->var);
+        c->var[i] = loop->var;
       }
     }
     for (int i = begin; i < end; i++) {
@@ -301,6 +291,7 @@ static void consider(Cut *c, CellStmt *loop) {
   c->loop = loop, c->count = 0;
   for (CellStmt *s = loop->body; s; s = s->next) {
     if (c->count == MOST) return;
+    c->var[c->count] = loop->var;
     c->list[c->count++] = s;
   }
   if (c->count < 12 || loop->extent < 4 * c->target->lanes) return;
@@ -352,7 +343,7 @@ static void walk(Cut *c, CellStmt *s) {
 }
 
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target) {
-  if (!target->cut_lanes) return;
+  if (!target->tune_lanes) return;
   Cut *c = cell_malloc(sizeof *c);
   *c = (Cut){.k = k, .target = target};
   walk(c, k->body);

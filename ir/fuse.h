@@ -275,7 +275,10 @@ void fuse_reorder(Fuse *f, FuseOp **ops, int count, FuseNode *body);
 /* fuse_emit.c: emits one kernel and its launch. */
 void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);
 
-/* cut_lanes.c: cuts long lane loops, where the target wants it. */
+/* Of finished kernels, in this order and where the target wants it. turn_sums.c: keeps sums over rows into short
+ * rows in registers; flatten_lanes.c: makes short rows into long ones; cut_lanes.c: cuts long lane loops. */
+void fuse_turn_sums(CellKernel *k, const CellTarget *target);
+void fuse_flatten_lanes(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
 
 /* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between

@@ -225,23 +225,9 @@ int fuse_position(FuseEmit *e, CellAffine index) {
   return s->value;
 }
 
-static bool same_affine(const CellAffine *a, const CellAffine *b) {
-  if (a->base != b->base || a->term_count != b->term_count || a->loaded != b->loaded) return false;
-  if (a->loaded >= 0 && a->loaded_coef != b->loaded_coef) return false;
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var != b->terms[i].var || a->terms[i].coef != b->terms[i].coef) return false;
-  return true;
-}
-
 bool fuse_is_ancestor(const FuseNode *a, const FuseNode *n) {
   while (n && n != a) n = n->parent;
   return n == a;
-}
-
-static bool mentions(const CellAffine *a, int var) {
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var == var && a->terms[i].coef != 0) return true;
-  return false;
 }
 
 /* a load in the lanes that is the same for all of them, from what the loop does not write, belongs before
@@ -249,7 +235,7 @@ static bool mentions(const CellAffine *a, int var) {
 static bool before_lanes(const FuseEmit *e, const FuseVal *val, const CellAffine *index) {
   const FuseBody *b = e->body;
   if (!b->ahead || !b->node || b->kind != CELL_LOOP_LANES || index->loaded >= 0 ||
-      mentions(index, b->var))
+      cell_affine_coef(index, b->var) != 0)
     return false;
   if (val->pinned) return false;
   for (int i = 0; i < val->producer_count; i++) {
@@ -266,7 +252,7 @@ static int load(FuseEmit *e, FuseVal *val, CellAffine index) {
     FuseBody *lanes = e->body, *around = lanes->up;
     for (int i = around->load_count - 1; i >= 0; i--)
       if (around->loads[i].ref.scratch == ref.scratch && around->loads[i].ref.index == ref.index &&
-          same_affine(&around->loads[i].index, &index))
+          cell_affine_equal(&around->loads[i].index, &index))
         return around->loads[i].value;
     CellStmt *loop = *lanes->ahead, **tail = lanes->ahead;
     CellStmt *s = cell_stmt(e->out, &tail, CELL_K_LOAD);
@@ -280,7 +266,7 @@ static int load(FuseEmit *e, FuseVal *val, CellAffine index) {
   FuseBody *b = e->body;
   for (int i = b->load_count - 1; i >= 0; i--)
     if (b->loads[i].ref.scratch == ref.scratch && b->loads[i].ref.index == ref.index &&
-        same_affine(&b->loads[i].index, &index))
+        cell_affine_equal(&b->loads[i].index, &index))
       return b->loads[i].value;
   CellStmt *s = fuse_stmt(e, CELL_K_LOAD);
   s->buffer = ref, s->index = index;

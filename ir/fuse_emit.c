@@ -317,6 +317,8 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_begin_op(e);
   emit_region(e, fk->ops, fk->op_count);
   fuse_layout_scratch(e);
+  fuse_turn_sums(k, f->target);
+  fuse_flatten_lanes(k, f->target);
   fuse_cut_lanes(k, f->target);
 
   // kernels that are equal up to buffers exist once

@@ -137,7 +137,8 @@ static void schedule_op(FuseOp *op) {
   int64_t unrolled = 1;
   for (int pass = 0; pass < 2; pass++) {
     for (int l = op->loop_count - 1; l >= 0; l--) {
-      if (l == op->lane || op->loops[l].axis >= 0 || op->loops[l].reduced != (pass == 0)) continue;
+      if (l == op->lane || l == op->task || op->loops[l].axis >= 0) continue;
+      if (op->loops[l].reduced != (pass == 0)) continue;
       if (!(op->outer >> l & 1) || unrolled * op->loops[l].extent > FUSE_UNROLL) continue;
       if (left < 2 && !(pass == 0 && left == 1 && !op->loops[op->lane].reduced)) continue;
       op->outer &= ~(1u << l), op->inner |= 1u << l;

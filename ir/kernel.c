@@ -79,3 +79,21 @@ CellAffine cell_affine_scale(CellAffine a, int64_t by) {
   if (a.loaded >= 0) a.loaded_coef *= by;
   return a;
 }
+
+int64_t cell_affine_coef(const CellAffine *a, int var) {
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var == var) return a->terms[i].coef;
+  return 0;
+}
+
+bool cell_affine_equal(const CellAffine *a, const CellAffine *b) {
+  if (a->base != b->base || a->term_count != b->term_count || a->loaded != b->loaded) return false;
+  if (a->loaded >= 0 && a->loaded_coef != b->loaded_coef) return false;
+  for (int i = 0; i < a->term_count; i++)
+    if (a->terms[i].var != b->terms[i].var || a->terms[i].coef != b->terms[i].coef) return false;
+  return true;
+}
+
+bool cell_same_buffer(CellBufferRef a, CellBufferRef b) {
+  return a.scratch == b.scratch && a.index == b.index;
+}

@@ -196,8 +196,10 @@ typedef struct {
   int anchor_rows; /* > 0: contracts stand in kernels of their own, this many rows a task, and scans are
                         written out step by step, so that each of their products is a launch */
   int batch_tile; /* > 0: samples of a task of every other kernel */
-  bool cut_lanes; /* long lane loops are cut for the sake of registers (cut_lanes.c) */
-  bool stages;    /* launches that do not depend on each other get one stage and stand together */
+  /* lane loops are brought into a form that vectors and registers fit (turn_sums.c, flatten_lanes.c,
+   * cut_lanes.c) */
+  bool tune_lanes;
+  bool stages; /* launches that do not depend on each other get one stage and stand together */
 } CellTarget;
 
 typedef struct {
@@ -224,6 +226,9 @@ static inline CellAffine cell_affine(int64_t base) {
 CellAffine cell_affine_add(CellAffine a, CellAffine b); /* at most one of them has a loaded term */
 CellAffine cell_affine_scale(CellAffine a, int64_t by);
 CellAffine cell_affine_var(int var, int64_t coef);
+int64_t cell_affine_coef(const CellAffine *a, int var); /* 0: the variable is not in it */
+bool cell_affine_equal(const CellAffine *a, const CellAffine *b);
+bool cell_same_buffer(CellBufferRef a, CellBufferRef b);
 
 /* Work that one run of a program does, counted on its kernels (for info and bench). */
 typedef struct {

@@ -26,23 +26,18 @@ static int64_t affine_value(const Count *c, const CellAffine *a) {
   return value;
 }
 
-static bool mentions(const CellAffine *a, int var) {
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var == var) return true;
-  return false;
-}
-
 // whether a range inside depends on a variable
 static bool depends(const CellStmt *s, int var) {
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
-      if (s->limit > 0 && mentions(&s->begin, var)) return true;
+      if (s->limit > 0 && cell_affine_coef(&s->begin, var) != 0) return true;
       // a loop that starts at the variable hands it on
-      if (mentions(&s->begin, var) && depends(s->body, s->var)) return true;
+      if (cell_affine_coef(&s->begin, var) != 0 && depends(s->body, s->var)) return true;
       if (depends(s->body, var)) return true;
     }
-    if (s->kind == CELL_K_CONTRACT && ((s->m_limit > 0 && mentions(&s->m_begin, var)) ||
-                                       (s->n_limit > 0 && mentions(&s->n_begin, var))))
+    if (s->kind == CELL_K_CONTRACT &&
+        ((s->m_limit > 0 && cell_affine_coef(&s->m_begin, var) != 0) ||
+         (s->n_limit > 0 && cell_affine_coef(&s->n_begin, var) != 0)))
       return true;
   }
   return false;

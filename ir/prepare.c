@@ -46,10 +46,13 @@ static CellValue sink(CellGraph *to, const CellGraph *from, CellValue v, const C
   int count = a->arg_count;
   for (int i = 0; i < count; i++) old[i] = a->args[i];
   for (int i = 0; i < count; i++) moved[i] = view_like(to, n, old[i]);
+  CellValue sunk = count == 1   ? cell_op1(to, op, moved[0])
+                   : count == 2 ? cell_op2(to, op, moved[0], moved[1])
+                                : cell_op3(to, op, moved[0], moved[1], moved[2]);
+  // a slice of a concat may be of the one piece that does not vary over an axis: an output must
+  if (cell_node(to, sunk)->axes != n->axes) return CELL_NONE;
   *progress = true;
-  if (count == 1) return cell_op1(to, op, moved[0]);
-  if (count == 2) return cell_op2(to, op, moved[0], moved[1]);
-  return cell_op3(to, op, moved[0], moved[1], moved[2]);
+  return sunk;
 }
 
 static CellValue flat(CellGraph *g, CellValue v) {

@@ -131,14 +131,9 @@ static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, u
   return plan;
 }
 
-static int one_program(uint64_t seed, bool loud) {
-  CellArena *arena = cell_arena_create();
+/* the graph's plans (seed: for which target, and what its inputs hold) against the evaluator */
+static int check_graph(CellArena *arena, CellGraph *g, uint64_t seed, bool loud) {
   CellDiag *diag = cell_diag_create();
-  CellRandomOptions options = {.size = 10 + (int)(seed % 60),
-                               .scan = seed % 2,
-                               .params = seed % 3 != 0,
-                               .large = seed % 5 == 0};
-  CellGraph *g = cell_random_graph(arena, seed, &options);
   CellModule *m = module_of(arena, g);
   int input_count = 0, bad = 0;
   CellTensor *inputs = cell_random_inputs(arena, g, seed, &input_count);
@@ -180,6 +175,16 @@ static int one_program(uint64_t seed, bool loud) {
     free(three);
   }
   cell_diag_destroy(diag);
+  return bad;
+}
+
+static int one_program(uint64_t seed, bool loud) {
+  CellArena *arena = cell_arena_create();
+  CellRandomOptions options = {.size = 10 + (int)(seed % 60),
+                               .scan = seed % 2,
+                               .params = seed % 3 != 0,
+                               .large = seed % 5 == 0};
+  int bad = check_graph(arena, cell_random_graph(arena, seed, &options), seed, loud);
   cell_arena_destroy(arena);
   return bad;
 }
@@ -198,7 +203,38 @@ static void generated_programs(void **state) {
   assert_int_equal(failed, 0);
 }
 
+/* Rows of fewer entries than a vector has: products of few columns, sweeps over all rows at once with what they
+ * share, sums over the batch. */
+static void short_rows(void **state) {
+  (void)state;
+  static const int inner[] = {1, 3, 9, 40}, batches[] = {256, 5, 17};
+  for (int n = 1; n <= 9; n++)
+    for (int i = 0; i < 12; i++) {
+      CellArena *arena = cell_arena_create();
+      char text[1024];
+      snprintf(text, sizeof text,
+               "graph short\naxis time 2\naxis batch %d\naxis candidate 2\n"
+               "%%0 = input \"x\" : f[%d] {batch}\n%%1 = input \"w\" : f[%d,%d] {}\n"
+               "%%2 = contract %%0, %%1 \"i,ij->j\" : f[%d] {batch}\n%%3 = input \"b\" : f[%d] {}\n"
+               "%%4 = add %%2, %%3 : f[%d] {batch}\n%%5 = tanh %%4 : f[%d] {batch}\n"
+               "%%6 = input \"s\" : f {batch}\n%%7 = mul %%5, %%6 : f[%d] {batch}\n"
+               "%%8 = reduce sum %%7 over {batch} : f[%d] {}\n"
+               "%%9 = contract %%0, %%7 \"i,j->ij\" over {batch} : f[%d,%d] {}\n"
+               "%%10 = input \"x2\" : f[%d] {batch}\n%%11 = input \"b2\" : f[%d] {}\n"
+               "%%12 = add %%10, %%11 : f[%d] {batch}\n%%13 = sigmoid %%12 : f[%d] {batch}\n"
+               "output \"z\" %%13\noutput \"y\" %%5\noutput \"sum\" %%8\noutput \"dw\" %%9\n",
+               batches[i % 3], inner[i / 3], inner[i / 3], n, n, n, n, n, n, n, inner[i / 3], n,
+               n + 1, n + 1, n + 1, n + 1);
+      CellGraph *g = cell_test_parse(arena, text);
+      assert_non_null(g);
+      for (uint64_t seed = 0; seed < 2; seed++)
+        assert_int_equal(check_graph(arena, g, seed, false), 0);
+      cell_arena_destroy(arena);
+    }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(generated_programs)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(generated_programs),
+                                     cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -302,7 +302,8 @@ static void make_take(Maker *m) {
   const CellNode *n = cell_node(m->g, a.v);
   int dim = n->rank ? below(m, n->rank) : -1, axis = below(m, m->g->axis_count);
   if (dim < 0 || chance(m, 2)) {
-    if (!(n->axes & CELL_AXIS(axis))) return;
+    // no cell can state what mixes the samples of a step
+    if (!(n->axes & CELL_AXIS(axis)) || (m->body && axis == CELL_AXIS_BATCH)) return;
     dim = -1;
   }
   int32_t extent = dim >= 0 ? n->shape[dim] : m->g->axes[axis].extent;
@@ -622,7 +623,8 @@ CellGraph *cell_random_graph(CellArena *arena, uint64_t seed, const CellRandomOp
     m.g->axes[i].extent = 1 + below(&m, i == CELL_AXIS_BATCH ? 5 : 4);
     m.sizes[i] = 1 + below(&m, 5);
   }
-  if (m.options.large && chance(&m, 2)) m.g->axes[CELL_AXIS_BATCH].extent = chance(&m, 2) ? 17 : 33;
+  static const int32_t tiled[] = {17, 32, 33, 64}; // several tiles, the last one full or not
+  if (m.options.large && chance(&m, 2)) m.g->axes[CELL_AXIS_BATCH].extent = tiled[below(&m, 4)];
   if (m.options.large) m.sizes[below(&m, 3)] = chance(&m, 2) ? 17 : 33;
   if (chance(&m, 6)) cell_graph_add_axis(m.g, "draw", 1 + below(&m, 3));
   m.axes = (1u << m.g->axis_count) - 1;
