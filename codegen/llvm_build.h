@@ -143,7 +143,9 @@ typedef struct {
   int64_t b_rs;  /* without vectors: stride between columns of b that is not packed */
 } CellTile;
 
-/* Arguments of a call: pointers to the tile's first elements, counts and strides (i64). */
+/* Arguments of a call: pointers to the first tile's first elements, counts and strides (i64). A tile of whole rows
+ * is repeated for all of rows_left, a multiple of its rows; one of short rows, and the dot form, for what is
+ * left. Of packed a, a_rs is what lies between its rows in the panel: the block of k. */
 typedef struct {
   LLVMValueRef a, b, out, k, rows_left, columns_left, from_out; /* from_out: i1, add to out */
   LLVMValueRef a_rs, a_ks, b_ks, out_rs, out_ks; /* dot: b_ks is the stride of b's rows */

@@ -23,7 +23,6 @@ enum {
   BLOCK_M = 96,          /* rows of a that stay in the second level */
   BLOCK_N = 256,         /* columns packed at a time */
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
-  DOT_BLOCK_N = 8,       /* rows of b that stay in the first level */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -138,20 +137,22 @@ static double tile_cycles(int rows, int columns, int64_t panel_bytes) {
   return (most > 4.4 ? most : 4.4) + 0.3 + far;
 }
 
-static void choose_tile(Contract *c) {
+// the tile of m rows and n columns that takes the fewest cycles for each k: its rows and columns, and how many
+static double choose_tile(Contract *c, int64_t m, int64_t n) {
   int registers = c->g->isa == CELL_ISA_AVX512 ? 32 : 16, lanes = c->g->lanes;
   int most = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
   double best = 0;
   for (int rows = 1; rows <= most; rows++)
     for (int columns = 1; columns <= CELL_TILE_COLUMNS; columns++) {
       if (rows * columns + columns + 1 > registers) continue;
-      int64_t whole = c->n_most / (columns * lanes), rest = c->n_most % (columns * lanes);
+      int64_t whole = n / (columns * lanes), rest = n % (columns * lanes);
       int64_t panel = ceil_div(c->k, ceil_div(c->k, OUTER_K)) * columns * lanes * 4;
       double cycles = (double)whole * tile_cycles(rows, columns, panel);
       if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes), 0) + 1;
-      cycles *= (double)ceil_div(c->m_most, rows);
+      cycles *= (double)ceil_div(m, rows);
       if (best == 0 || cycles < best * 0.999) best = cycles, c->rows = rows, c->columns = columns;
     }
+  return best;
 }
 
 // one lane vector of b at (n, k): columns [n, n + lanes) below `count`
@@ -245,24 +246,27 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
   tile.store = c->out.ks == 1   ? CELL_STORE_ALONG
                : c->out.rs == 1 ? CELL_STORE_TURNED
                                 : CELL_STORE_SCATTERED;
-  LLVMValueRef a_rs = cell_ll_i64(g, c->a.rs);
+  LLVMValueRef a_rs = cell_ll_i64(g, c->pack_a ? c->block_k : c->a.rs);
   LLVMValueRef a_ks = cell_ll_i64(g, c->pack_a ? c->rows : c->a.ks);
   LLVMValueRef b_ks = cell_ll_i64(g, c->pack_b ? width : c->b.ks);
   if (g->lanes == 1 && !c->pack_b) tile.b_rs = c->b.rs;
   bool fits = c->m_fixed && c->m_most % c->rows == 0 && c->block_m % c->rows == 0;
   LLVMValueRef whole = LLVMBuildSRem(g->b, rows, cell_ll_i64(g, c->rows), "");
   whole = fits ? rows : cell_ll_sub(g, rows, whole);
+  // whole tiles, one below the other in one call; then what is left
   for (int part = 0; part < (fits ? 1 : 2); part++) {
-    CellFor row;
-    cell_ll_for_begin(g, &row, part == 0 ? zero : whole, part == 0 ? whole : rows, c->rows, false);
-    LLVMValueRef a = c->pack_a ? cell_ll_at(g, c->a_panel, cell_ll_mul(g, row.i, c->block_k))
-                               : element(c, &c->a, cell_ll_add(g, m0, row.i), k0);
+    LLVMValueRef row = part == 0 ? zero : whole;
+    LLVMValueRef left = part == 0 ? whole : cell_ll_sub(g, rows, whole);
+    CellIf some;
+    cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, left, zero, ""));
+    LLVMValueRef a = c->pack_a ? cell_ll_at(g, c->a_panel, cell_ll_mul(g, row, c->block_k))
+                               : element(c, &c->a, cell_ll_add(g, m0, row), k0);
     tile.short_rows = part == 1;
     CellTileArgs args = {a,
                          b,
-                         element(c, &c->out, cell_ll_add(g, m0, row.i), column),
+                         element(c, &c->out, cell_ll_add(g, m0, row), column),
                          kc,
-                         cell_ll_sub(g, rows, row.i),
+                         left,
                          columns_left,
                          from_out,
                          a_rs,
@@ -271,13 +275,13 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
                          cell_ll_i64(g, c->out.rs),
                          cell_ll_i64(g, c->out.ks)};
     cell_ll_tile(g, &tile, &args);
-    cell_ll_for_end(g, &row);
+    cell_ll_if_end(g, &some);
   }
 }
 
 static void outer(Contract *c) {
   CellBuild *g = c->g;
-  choose_tile(c);
+  choose_tile(c, c->m_most, c->n_most);
   int64_t width = (int64_t)c->columns * g->lanes;
   int64_t k_blocks = ceil_div(c->k, OUTER_K);
   c->block_k = ceil_div(c->k, k_blocks);
@@ -330,7 +334,8 @@ static void outer(Contract *c) {
 
 // rows of a tile, and its cycles for each vector of k
 static int dot_rows(const Contract *c, double *tile) {
-  int most = c->g->isa == CELL_ISA_AVX512 ? 6 : 3, rows = 1;
+  int most = c->g->isa == CELL_ISA_AVX512 ? 6 : 2,
+      rows = 1; // what registers hold beside the columns
   double best = 0;
   for (int r = 1; r <= most; r++) {
     double cycles = tile_cycles(r, CELL_DOT_COLUMNS, 0);
@@ -379,29 +384,25 @@ static void dot(Contract *c) {
   int64_t k_blocks = ceil_div(c->k, DOT_K);
   int64_t block_k = ceil_div(ceil_div(c->k, k_blocks), g->lanes) * g->lanes;
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
-  CellFor k, n, m, v;
+  CellFor k;
   cell_ll_for_begin(g, &k, zero, k_all, block_k, true);
   LLVMValueRef kc = block_size(c, k.i, block_k, k_all);
   LLVMValueRef from_out =
       LLVMBuildOr(g->b, c->add, LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, ""), "");
-  cell_ll_for_begin(g, &n, zero, c->n, DOT_BLOCK_N, false);
-  LLVMValueRef columns = block_size(c, n.i, DOT_BLOCK_N, c->n);
-  cell_ll_for_begin(g, &m, zero, c->m, rows, false);
-  LLVMValueRef a = element(c, &c->a, m.i, k.i), rows_left = cell_ll_sub(g, c->m, m.i);
   LLVMValueRef whole =
-      LLVMBuildAnd(g->b, columns, cell_ll_i64(g, ~(int64_t)(CELL_DOT_COLUMNS - 1)), "");
+      LLVMBuildAnd(g->b, c->n, cell_ll_i64(g, ~(int64_t)(CELL_DOT_COLUMNS - 1)), "");
   for (int part = 0; part < 2; part++) {
     if (part == 1 && c->n_fixed && c->n_most % CELL_DOT_COLUMNS == 0) break;
-    cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : columns,
-                      CELL_DOT_COLUMNS, false);
-    LLVMValueRef at = cell_ll_add(g, n.i, v.i);
+    CellFor v;
+    cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : c->n, CELL_DOT_COLUMNS,
+                      false);
     CellTile tile = {.rows = rows, .short_columns = part == 1, .together = c->out.ks == 1};
-    CellTileArgs args = {a,
-                         element(c, &c->b, at, k.i),
-                         element(c, &c->out, m.i, at),
+    CellTileArgs args = {element(c, &c->a, zero, k.i),
+                         element(c, &c->b, v.i, k.i),
+                         element(c, &c->out, zero, v.i),
                          kc,
-                         rows_left,
-                         cell_ll_sub(g, columns, v.i),
+                         c->m,
+                         cell_ll_sub(g, c->n, v.i),
                          from_out,
                          cell_ll_i64(g, c->a.rs),
                          zero,
@@ -411,8 +412,6 @@ static void dot(Contract *c) {
     cell_ll_dot_tile(g, &tile, &args);
     cell_ll_for_end(g, &v);
   }
-  cell_ll_for_end(g, &m);
-  cell_ll_for_end(g, &n);
   cell_ll_for_end(g, &k);
 }
 
@@ -470,7 +469,16 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   bool both = c->a.ks == 1 && c->b.ks == 1 && c->k >= g->lanes && g->lanes >= 4;
   bool by_n = c->out.ks == 1 && c->b.rs == 1 && c->n_most >= g->lanes;
   bool by_m = c->out.rs == 1 && c->a.rs == 1 && c->m_most >= g->lanes;
-  if (by_n) {
+  if (c->a.rs == 1 && c->b.rs == 1 && c->k > 1 && g->lanes > 1) {
+    // lanes fit either way: along what wastes fewer; sums that are not contiguous then cost a cycle each
+    double by_columns = choose_tile(c, c->m_most, c->n_most),
+           by_rows = choose_tile(c, c->n_most, c->m_most);
+    double apart = (double)(c->m_most * c->n_most) / (double)c->k;
+    if (c->out.ks != 1) by_columns += apart;
+    if (c->out.rs != 1) by_rows += apart;
+    if (by_rows < by_columns) swap_roles(c);
+    outer(c);
+  } else if (by_n) {
     outer(c);
   } else if (by_m) {
     swap_roles(c);

@@ -170,7 +170,7 @@ static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   int unroll = n <= 60 ? 4 : 1, registers = g->isa == CELL_ISA_AVX512 ? 16 : 8;
   if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
   while (unroll > 1 && unroll * sums(loop->body) > registers) unroll /= 2;
-  while (unroll > 1 && loop->extent < 2 * unroll * g->lanes) unroll /= 2;
+  while (unroll > 1 && loop->extent < unroll * g->lanes) unroll /= 2;
   return unroll;
 }
 
@@ -372,7 +372,8 @@ static void emit_acc(Lower *l, const CellStmt *s) {
   v->due = true;
 }
 
-// whether (x, at) comes before (best, where): larger, or as large and earlier
+// whether (x, at) comes before (best, where): larger, or as large and earlier. The value itself is the larger one
+// either way, and taken by a comparison of its own: a choice between floats by this condition would be a jump
 static LLVMValueRef better(CellBuild *g, LLVMValueRef x, LLVMValueRef at, LLVMValueRef best,
                            LLVMValueRef where) {
   LLVMValueRef larger = LLVMBuildFCmp(g->b, LLVMRealOGT, x, best, "");
@@ -419,8 +420,9 @@ static void emit_update(Lower *l, const CellStmt *s) {
       LLVMValueRef at = index_value(l, &s->index, u, wide);
       LLVMValueRef old_at = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(where), where, "");
       LLVMValueRef wins = better(g, x, at, old, old_at);
-      take = take ? LLVMBuildAnd(g->b, wins, take, "") : wins;
-      LLVMBuildStore(g->b, LLVMBuildSelect(g->b, take, at, old_at, ""), where);
+      if (take) wins = LLVMBuildAnd(g->b, wins, take, "");
+      LLVMBuildStore(g->b, LLVMBuildSelect(g->b, wins, at, old_at, ""), where);
+      x = cell_ll_combine(g, CELL_REDUCE_MAX, x, old);
     }
     if (take) x = LLVMBuildSelect(g->b, take, x, old, "");
     LLVMBuildStore(g->b, x, slot);
@@ -437,7 +439,7 @@ static LLVMValueRef join_copies(Lower *l, const Value *v, LLVMValueRef *where) {
     if (v->where[0]) {
       LLVMValueRef at = LLVMBuildLoad2(g->b, g->vi, v->where[u], "");
       LLVMValueRef wins = better(g, y, at, x, *where);
-      x = LLVMBuildSelect(g->b, wins, y, x, "");
+      x = cell_ll_combine(g, CELL_REDUCE_MAX, y, x);
       *where = LLVMBuildSelect(g->b, wins, at, *where, "");
     } else {
       x = cell_ll_combine(g, v->def->reduce, x, y);
@@ -456,7 +458,7 @@ static void fold_argmax(Lower *l, Value *v) {
     LLVMValueRef y = g->lanes == 1 ? x : LLVMBuildExtractElement(g->b, x, lane, "");
     LLVMValueRef at = g->lanes == 1 ? where : LLVMBuildExtractElement(g->b, where, lane, "");
     LLVMValueRef wins = better(g, y, at, best, best_at);
-    best = LLVMBuildSelect(g->b, wins, y, best, "");
+    best = cell_ll_combine(g, CELL_REDUCE_MAX, y, best);
     best_at = LLVMBuildSelect(g->b, wins, at, best_at, "");
   }
   LLVMBuildStore(g->b, best_at, v->folded);

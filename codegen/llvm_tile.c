@@ -126,14 +126,6 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   if (t->left) p.columns_left = cell_ll_i64(g, t->left);
   int lanes = g->lanes, rows = t->rows, columns = t->columns;
 
-  // rows of a and out
-  LLVMValueRef a_row[CELL_TILE_ROWS], out_row[CELL_TILE_ROWS];
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef row = clamped(g, r, t->short_rows, p.rows_left);
-    a_row[r] = cell_ll_at(g, p.a, t->pack_a ? cell_ll_i64(g, r) : times(g, row, p.a_rs));
-    out_row[r] = cell_ll_at(g, p.out, times(g, row, p.out_rs));
-  }
-
   // where vector v begins in a row of out and of b; without vectors the last column is repeated
   LLVMValueRef masks[CELL_TILE_COLUMNS] = {NULL};
   LLVMValueRef out_column[CELL_TILE_COLUMNS], b_column[CELL_TILE_COLUMNS];
@@ -143,6 +135,21 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     b_column[v] = cell_ll_mul(g, at, t->b_rs ? t->b_rs : 1);
     if (t->short_columns && lanes > 1)
       masks[v] = cell_ll_mask(g, lanes, cell_ll_sub(g, p.columns_left, at));
+  }
+
+  CellFor tiles;
+  if (!t->short_rows) {
+    cell_ll_for_begin(g, &tiles, cell_ll_i64(g, 0), p.rows_left, rows, true);
+    p.a = cell_ll_at(g, p.a, times(g, tiles.i, p.a_rs));
+    p.out = cell_ll_at(g, p.out, times(g, tiles.i, p.out_rs));
+  }
+
+  // rows of a and out
+  LLVMValueRef a_row[CELL_TILE_ROWS], out_row[CELL_TILE_ROWS];
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef row = clamped(g, r, t->short_rows, p.rows_left);
+    a_row[r] = cell_ll_at(g, p.a, t->pack_a ? cell_ll_i64(g, r) : times(g, row, p.a_rs));
+    out_row[r] = cell_ll_at(g, p.out, times(g, row, p.out_rs));
   }
 
   // accumulators, from out or from 0
@@ -186,6 +193,7 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   } else {
     store_scattered(g, t, &p, acc, out_row);
   }
+  if (!t->short_rows) cell_ll_for_end(g, &tiles);
 }
 
 // ---- dot form ----
@@ -202,8 +210,13 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     column[v] = clamped(g, v, t->short_columns, p.columns_left);
     b_row[v] = cell_ll_at(g, p.b, times(g, column[v], p.b_ks));
   }
+  CellFor tiles;
+  cell_ll_for_begin(g, &tiles, zero, p.rows_left, rows, false);
+  p.a = cell_ll_at(g, p.a, times(g, tiles.i, p.a_rs));
+  p.out = cell_ll_at(g, p.out, times(g, tiles.i, p.out_rs));
+  LLVMValueRef rows_left = cell_ll_sub(g, p.rows_left, tiles.i);
   for (int r = 0; r < rows; r++) {
-    LLVMValueRef row = clamped(g, r, true, p.rows_left);
+    LLVMValueRef row = clamped(g, r, true, rows_left);
     a_row[r] = cell_ll_at(g, p.a, times(g, row, p.a_rs));
     for (int v = 0; v < COLUMNS; v++)
       out_at[r][v] = cell_ll_at(
@@ -279,6 +292,7 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     for (int v = 0; v < COLUMNS && !together; v++)
       cell_ll_store(g, LLVMBuildExtractElement(g->b, sum, lane[v], ""), out_at[r][v]);
   }
+  cell_ll_for_end(g, &tiles);
 }
 
 // ---- packing ----

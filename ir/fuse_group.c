@@ -130,8 +130,8 @@ static int32_t round_up(int32_t n, int32_t to) {
   return (n + to - 1) / to * to;
 }
 
-/* tile of a task, from the shape and target alone */
-static int32_t tile_of(const Fuse *f, FuseCut cut) {
+/* tile of a task, from the shape and target alone; it may be more than there is */
+static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_NONE) return 1;
   if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
@@ -146,6 +146,11 @@ static int32_t tile_of(const Fuse *f, FuseCut cut) {
                     f->target->lanes > 0 ? f->target->lanes : 8);
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
   return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
+}
+
+static int32_t tile_of(const Fuse *f, FuseCut cut) {
+  int32_t tile = wanted_tile(f, cut);
+  return tile < cut.extent ? tile : cut.extent;
 }
 
 typedef struct {
