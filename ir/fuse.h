@@ -62,6 +62,7 @@ struct FuseVal {
   int consumer_count, consumer_capacity;
   bool global; /* read outside its kernel, or an input or output */
   bool pinned; /* a scan's carry: scratch at the top of the kernel */
+  bool from_zero; /* a carry that starts as zeros */
   int buffer;  /* of the plan, or -1 */
   /* while its kernel is emitted */
   FusePlace place;

@@ -91,11 +91,50 @@ static void zero_view(FuseEmit *e, FuseOp *op, CellBufferRef out, const FuseSegm
   fuse_close(e);
 }
 
+/* ---- first steps ---- */
+
+/* whether a value that a step reads is zero in the first one: a carry that starts so, or something times it */
+static bool is_zero_first(const FuseOp *scan, const FuseVal *val, int depth) {
+  for (int i = 0; i < scan->carry_count; i++)
+    if (scan->carries[i] == val) return val->from_zero;
+  if (depth == 0 || val->producer_count != 1) return false;
+  const FuseOp *p = val->producers[0];
+  if (p->kind != FUSE_SCALAR || p->scalar != CELL_OP_MUL || p->region->scan != scan) return false;
+  for (int i = 0; i < p->arg_count; i++)
+    if (p->args[i].kind == FUSE_VALUE && is_zero_first(scan, p->args[i].val, depth - 1)) return true;
+  return false;
+}
+
+/* A product of a state that starts as zeros adds nothing in a scan's first step. Such segments of a sum that has
+ * others come last, and run once in every later step: in a loop that is empty in step 0. Sets the order of the
+ * segments and returns how many always run. */
+static int order_segments(const FuseEmit *e, const FuseOp *op, int *order) {
+  const FuseOp *scan = op->region->scan;
+  int always = 0, later = op->segment_count;
+  bool alike = scan && e->f->target->anchor_rows == 0;
+  for (int i = 0; i < op->segment_count && alike; i++) {
+    const FuseSegment *s = &op->segments[i], *first = &op->segments[0];
+    alike = s->m_offset == first->m_offset && s->n_offset == first->n_offset &&
+            s->m_extent == first->m_extent && s->n_extent == first->n_extent && s->add == (i > 0);
+  }
+  for (int i = 0; i < op->segment_count; i++)
+    if (!alike || !is_zero_first(scan, op->segments[i].a.val, 2)) order[always++] = i;
+  if (always == 0 && op->segment_count > 0) order[always++] = 0;
+  for (int i = op->segment_count - 1; i >= 0; i--) {
+    bool placed = false;
+    for (int j = 0; j < always; j++) placed = placed || order[j] == i;
+    if (!placed) order[--later] = i;
+  }
+  return always;
+}
+
 void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
   CellBufferRef out = fuse_place_of(e, op->out, true);
+  int *order = CELL_NEW_ARRAY(e->f->arena, int, op->segment_count + 1);
+  int always = order_segments(e, op, order);
   bool cut = is_cut(e, op, op->loop_m), cut_n = is_cut(e, op, op->loop_n);
   for (int i = 0; i < op->segment_count; i++) {
-    FuseSegment *s = &op->segments[i];
+    FuseSegment *s = &op->segments[order[i]];
     CellBufferRef a = fuse_place_of(e, s->a.val, false), b = fuse_place_of(e, s->b.val, false);
     int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1,
             n_tile = cut_n ? e->k->tile : s->n_extent, k = s->k_extent;
@@ -119,10 +158,16 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
         if (op->loops[l].reduced) summed |= 1u << l;
       }
     }
-    FuseBody bodies[FUSE_MAX_LOOPS];
+    FuseBody bodies[FUSE_MAX_LOOPS + 1];
     int opened = 0;
     fuse_begin_op(e);
-    bool add = s->add;
+    bool add = i > 0 ? op->segments[i].add : s->add && op->segments[0].add;
+    if (i >= always) {
+      const FuseOp *scan = op->region->scan;
+      int64_t steps = op->region->parent->g->axes[scan->axis].extent;
+      CellAffine begin = cell_affine_add(cell_affine(steps), cell_affine_var(scan->time_var, -1));
+      fuse_open_loop(e, &bodies[opened++], CELL_LOOP_SERIAL, begin, 1, steps);
+    }
     if (summed) {
       // axes whose strides do not fold: from zeros, one product an entry
       if (!add) zero_view(e, op, out, s, m, n_tile, om, on);

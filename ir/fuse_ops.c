@@ -473,6 +473,12 @@ static void make_pieces(Fuse *f, FuseRegion *r, CellValue v) {
   }
 }
 
+static bool is_zero(const CellGraph *g, CellValue v) {
+  const CellNode *n = cell_node(g, v);
+  while (fuse_is_view(n->op)) n = cell_node(g, n->args[0]);
+  return n->op == CELL_OP_CONST && n->number == 0;
+}
+
 static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   FuseOp *op = new_op(f, r, FUSE_SCAN, n, NULL);
@@ -490,6 +496,7 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
     op->carries[i] = fuse_new_val(f, o->dtype == CELL_I ? CELL_I : CELL_F, o->rank, o->shape, axes,
                                   r->g, cell_arena_printf(f->arena, "carry %d", i));
     op->carries[i]->pinned = true;
+    op->carries[i]->from_zero = is_zero(r->g, n->args[i]);
     fuse_copy_op(f, r, n->args[i], op->carries[i]);
   }
   op->body = fuse_region(f, n->body, r, op);
