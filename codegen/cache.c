@@ -36,27 +36,6 @@ char *cell_cache_folder(const char *cache_dir) {
   return folder;
 }
 
-// the finisher of splitmix64: every bit of x reaches every bit of the result
-static uint64_t mix(uint64_t x) {
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-  return x ^ x >> 31;
-}
-
-CellKey cell_key(CellKey seed, const void *data, size_t length) {
-  const unsigned char *bytes = data;
-  CellKey key = seed;
-  for (size_t i = 0; i < length; i += 8) {
-    uint64_t word = 0;
-    memcpy(&word, bytes + i, length - i < 8 ? length - i : 8);
-    key.words[0] = mix(key.words[0] ^ word) + 0x9e3779b97f4a7c15u;
-    key.words[1] = mix(key.words[1] + word * 0xd6e8feb86659fd93u) ^ 0xc2b2ae3d27d4eb4fu;
-  }
-  key.words[0] = mix(key.words[0] ^ length);
-  key.words[1] = mix(key.words[1] + length);
-  return key;
-}
-
 static char *path_of(const char *folder, CellKey key, const char *end) {
   size_t size = strlen(folder) + strlen(end) + 48;
   char *path = cell_malloc(size);

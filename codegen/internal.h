@@ -34,12 +34,6 @@ const CellProvider *cell_load_provider(char *message, size_t size);
 /* The cache folder that options ask for, or NULL for none; heap. It is made when first written. */
 char *cell_cache_folder(const char *cache_dir);
 
-/* 128 bits that name a text: two 64-bit hashes with different constants. */
-typedef struct {
-  uint64_t words[2];
-} CellKey;
-CellKey cell_key(CellKey seed, const void *data, size_t length);
-
 /* An object stored under the key: heap, or NULL if there is none or it is not intact. */
 void *cell_cache_read(const char *folder, CellKey key, size_t *length);
 /* Stores one; false if it could not, which is no error (the next run compiles again). */

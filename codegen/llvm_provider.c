@@ -163,7 +163,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
   return g.module;
 }
 
-// what all code depends on but the text of a kernel
+// what all code depends on but the kernel
 static CellKey key_seed(CellIsa isa) {
   CellText text = {0};
   cell_text_printf(&text, "%s %s %s %d\n", CELL_GENERATOR, CELL_LLVM_VERSION,
@@ -173,15 +173,10 @@ static CellKey key_seed(CellIsa isa) {
   return key;
 }
 
-// of a kernel's entry: its text and the pieces that it calls
+// of a kernel's entry: itself and the pieces that it calls
 static CellKey kernel_key(const CellKernel *k, const CellSplit *split, const CellPieces *pieces,
                           CellKey seed) {
-  CellText text = {0};
-  CellKernel copy = *k;
-  copy.name = "kernel";
-  cell_kernel_print(&copy, &text);
-  CellKey key = cell_key(seed, text.data, text.length);
-  cell_text_free(&text);
+  CellKey key = cell_kernel_key(k, seed);
   for (int i = 0; i < split->call_count; i++)
     key = cell_key(key, &pieces->pieces[split->calls[i].piece].key, sizeof key);
   return key;
@@ -406,7 +401,7 @@ static void make_jobs(Jobs *jobs, CellPieces *pieces, CellKernel *const *kernels
     source->split = splits[i];
     source->key = kernel_key(kernels[i], splits[i], pieces, seed);
     for (int j = 0; j < i && source->module >= 0; j++)
-      if (memcmp(&jobs->sources[j].key, &source->key, sizeof(CellKey)) == 0) source->module = -1;
+      if (cell_key_equal(jobs->sources[j].key, source->key)) source->module = -1;
   }
   make_modules(jobs, pieces->arena);
 }

@@ -204,13 +204,10 @@ static void copy_contract(Split *x, CellStmt ***tail, const CellStmt *s) {
 
 static void finish(Split *x, CellPieceCall *call, const CellPiece *made) {
   CellPieces *all = x->pieces;
-  CellText text = {0};
-  cell_text_printf(&text, "piece %d\n", made->params);
-  cell_kernel_print(&made->kernel, &text);
-  CellKey key = cell_key(x->seed, text.data, text.length);
-  cell_text_free(&text);
+  CellKey key = cell_kernel_key(&made->kernel, x->seed);
+  key = cell_key(key, &made->params, sizeof made->params);
   call->piece = 0;
-  while (call->piece < all->count && memcmp(&all->pieces[call->piece].key, &key, sizeof key) != 0)
+  while (call->piece < all->count && !cell_key_equal(all->pieces[call->piece].key, key))
     call->piece++;
   if (call->piece == all->count) {
     CellPiece piece = *made;

@@ -275,22 +275,6 @@ static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***a
   }
 }
 
-static uint64_t digest_of(const CellText *text) {
-  uint64_t h = 0xcbf29ce484222325U; // FNV-1a
-  for (size_t i = 0; i < text->length; i++) h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3U;
-  return h;
-}
-
-static bool same_kernel(const CellKernel *a, uint64_t digest, const CellText *text,
-                        CellText *scratch) {
-  if (a->digest != digest) return false;
-  scratch->length = 0;
-  CellKernel nameless = *a;
-  nameless.name = "";
-  cell_kernel_print(&nameless, scratch);
-  return scratch->length == text->length && memcmp(scratch->data, text->data, text->length) == 0;
-}
-
 void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *program) {
   FuseEmit *e = CELL_NEW(f->arena, FuseEmit);
   e->f = f, e->k = fk, e->program = program, e->task_class = -1, e->span = CELL_NOWHERE;
@@ -322,17 +306,11 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_cut_lanes(k, f->target);
 
   // kernels that are equal up to buffers exist once
-  CellText text = {0}, other = {0};
-  CellKernel nameless = *k;
-  nameless.name = "";
-  cell_kernel_print(&nameless, &text);
-  k->digest = digest_of(&text);
+  k->key = cell_kernel_key(k, (CellKey){{0, 0}});
   int number = -1;
   CellPlan *plan = f->plan;
   for (int i = 0; i < plan->kernel_count && number < 0; i++)
-    if (same_kernel(plan->kernels[i], k->digest, &text, &other)) number = i;
-  cell_text_free(&text);
-  cell_text_free(&other);
+    if (cell_key_equal(plan->kernels[i]->key, k->key)) number = i;
   if (number < 0) {
     CELL_PUSH(plan->arena, plan->kernels, plan->kernel_count, plan->kernel_capacity, k);
     number = plan->kernel_count - 1;

@@ -20,7 +20,7 @@
  *   CONTRACT  out[m, n] (+)= sum over k of a[m, k] * b[n, k], three strided views; one micro-kernel
  *         generator a back end. Views of out overlap neither a nor b.
  *
- * Text form (kernel_print.c), for tests, for --stage kernels, and, hashed, the key of the compile cache:
+ * Text form (kernel_print.c), for tests and for --stage kernels:
  *
  *     kernel k3 (arg0: f, arg1: bits) tasks 8 scratch (s0: f 4096)
  *       loop v1 = 64 v0 + [0, 64) below 512
@@ -38,6 +38,11 @@
 #include "ir/ir.h"
 
 enum { CELL_MAX_TERMS = 16 };
+
+/* 128 bits that stand for a text or a kernel. */
+typedef struct {
+  uint64_t words[2];
+} CellKey;
 
 /* base + sum of coef * var (+ coef * a loaded i32 value). */
 typedef struct {
@@ -126,7 +131,7 @@ typedef struct {
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;
-  uint64_t digest; /* of its text without the name: equal kernels have equal ones */
+  CellKey key; /* cell_kernel_key with seed 0 */
 } CellKernel;
 
 typedef enum {
@@ -210,6 +215,15 @@ typedef struct {
  * the tensor passes have run. NULL on errors (sizes over the limits), reported to diag. */
 CellPlan *cell_plan_create(CellArena *arena, const CellModule *m, const CellTarget *target,
                            const CellPlanOptions *options, CellDiag *diag);
+
+/* The seed and so many bytes. */
+CellKey cell_key(CellKey seed, const void *data, size_t length);
+/* The seed and all that a kernel's text says but its name: what its code depends on. Kernels are taken to be equal
+ * where their keys are. */
+CellKey cell_kernel_key(const CellKernel *k, CellKey seed);
+static inline bool cell_key_equal(CellKey a, CellKey b) {
+  return a.words[0] == b.words[0] && a.words[1] == b.words[1];
+}
 
 void cell_kernel_print(const CellKernel *k, CellText *out);
 void cell_plan_print(const CellPlan *plan, CellText *out);

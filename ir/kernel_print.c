@@ -1,5 +1,5 @@
 /* kernel_print.c - the text form of a kernel, as kernel.h shows it. It says everything that the
- * generated code depends on: back ends hash it as the key of their cache. */
+ * generated code depends on; kernel_key.c hashes the same. */
 #include "ir/kernel.h"
 
 static const char *dtype_text(CellDtype dtype) {
