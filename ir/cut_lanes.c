@@ -21,6 +21,12 @@
 enum { MOST = 128 }; /* statements of a body that is considered */
 
 typedef struct {
+  double ops, loads, stores;
+  int registers;
+  bool possible;
+} Price;
+
+typedef struct {
   CellKernel *k;
   const CellTarget *target;
   int *slots; /* scratch number of the i-th row handed on */
@@ -32,6 +38,12 @@ typedef struct {
   int count;
   int *defined; /* by value: its statement's position in the list, -1: outside */
   int *last;    /* by value: the last position that reads it, -1: none */
+  /* by position */
+  Price own[MOST];
+  bool again[MOST]; /* its value may be made again */
+  int fed[MOST];    /* of an accumulator: where it is fed last, -1: nowhere here */
+  int first_ended[MOST],
+      next_ended[MOST]; /* those whose value is read there for the last time, -1 ends */
 } Cut;
 
 /* ---- what a statement reads ---- */
@@ -67,21 +79,18 @@ static bool stores_to(const CellStmt *s, CellBufferRef buffer) {
   return false;
 }
 
-/* whether a value may be made again in a later loop: nothing that it reads changes */
-static bool again(const Cut *c, int value) {
-  const CellStmt *s = c->list[c->defined[value]];
+/* whether the value of a statement may be made again in a later loop: nothing that it reads changes */
+static bool made_again(const Cut *c, const CellStmt *s) {
   if (s->kind == CELL_K_CONST) return true;
   if (s->kind == CELL_K_VAR) return s->index.loaded < 0;
   return s->kind == CELL_K_LOAD && s->index.loaded < 0 && !stores_to(c->loop->body, s->buffer);
 }
 
-/* ---- the price of a loop ---- */
+static bool again(const Cut *c, int value) {
+  return c->again[c->defined[value]];
+}
 
-typedef struct {
-  double ops, loads, stores;
-  int registers;
-  bool possible;
-} Price;
+/* ---- the price of a loop ---- */
 
 static bool is_fused(const Cut *c, const CellStmt *s, int at) {
   if (at < 0 || at + 1 >= c->count || s->kind != CELL_K_LET || s->op != CELL_OP_MUL ||
@@ -92,28 +101,29 @@ static bool is_fused(const Cut *c, const CellStmt *s, int at) {
           (next->kind == CELL_K_LET && (next->op == CELL_OP_ADD || next->op == CELL_OP_SUB)));
 }
 
+/* A loop of the statements [begin, end), while its end moves. */
 typedef struct {
   int begin;
-  int *seen; /* by value: the loop that has counted it */
-  int stamp;
-  Price *price;
-} Inputs;
+  int *seen; /* by value: the loop that has counted it, its begin + 1 */
+  Price price;
+  int open; /* accumulators and what is no float, that may not be needed past the end */
+} Growing;
 
-/* what a loop that begins at `begin` reads from before */
+/* what a loop reads from before */
 static void price_read(Cut *c, int *value, void *context) {
-  Inputs *in = context;
+  Growing *g = context;
   int at = c->defined[*value];
-  if (in->seen[*value] == in->stamp) return;
-  in->seen[*value] = in->stamp;
+  if (g->seen[*value] == g->begin + 1) return;
+  g->seen[*value] = g->begin + 1;
   if (at < 0) {
-    in->price->registers++; // the same for all lanes, or a sum
+    g->price.registers++; // the same for all lanes, or a sum
     return;
   }
-  if (at >= in->begin) return;
+  if (at >= g->begin) return;
   const CellStmt *s = c->list[at];
   if (s->kind == CELL_K_CONST) return;
-  in->price->loads++;
-  if (!again(c, *value) && s->dtype != CELL_F) in->price->possible = false;
+  g->price.loads++;
+  if (!again(c, *value) && s->dtype != CELL_F) g->price.possible = false;
 }
 
 static void price_stmt(Cut *c, CellStmt *s, int at, Price *p) {
@@ -140,30 +150,38 @@ static void price_stmt(Cut *c, CellStmt *s, int at, Price *p) {
   }
 }
 
-/* cycles for a vector, about, of a loop of the statements [begin, end); negative: not possible */
-static double price(Cut *c, int begin, int end, int *seen) {
-  Price p = {.possible = true, .registers = 3};
-  Inputs in = {begin, seen, begin * (MOST + 1) + end, &p};
-  for (int i = begin; i < end; i++) {
-    CellStmt *s = c->list[i];
-    price_stmt(c, s, i, &p);
-    visit_reads(c, s, false, price_read, &in);
-    /* an accumulator of the body and what feeds it stay together */
-    if (s->kind == CELL_K_ACC)
-      for (int j = end; j < c->count; j++)
-        if (c->list[j]->kind == CELL_K_UPDATE && c->list[j]->value == s->value) p.possible = false;
-    if (s->value >= 0 && s->kind != CELL_K_UPDATE && c->last[s->value] >= end &&
-        !again(c, s->value)) {
-      p.stores++;
-      if (s->dtype != CELL_F) p.possible = false;
-    }
-  }
-  if (!p.possible) return -1;
-  double most = p.ops / 2;
-  if (p.loads / 2 > most) most = p.loads / 2;
-  if (p.stores > most) most = p.stores;
+/* a value that is made inside and read past the end is handed on; by: 1 when it is made, -1 behind its last reader */
+static void hand_on(Growing *g, const CellStmt *s, int by) {
+  g->price.stores += by;
+  if (s->dtype != CELL_F) g->open += by;
+}
+
+/* the statement at the end comes in */
+static void grow(Cut *c, Growing *g, int at) {
+  CellStmt *s = c->list[at];
+  const Price *own = &c->own[at];
+  g->price.ops += own->ops, g->price.loads += own->loads, g->price.stores += own->stores;
+  g->price.registers += own->registers;
+  visit_reads(c, s, false, price_read, g);
+  /* an accumulator of the body and what feeds it stay together */
+  if (s->kind == CELL_K_ACC && c->fed[at] > at) g->open++;
+  if (s->value >= 0 && s->kind != CELL_K_UPDATE && c->last[s->value] > at && !c->again[at])
+    hand_on(g, s, 1);
+  for (int i = c->first_ended[at]; i >= 0; i = c->next_ended[i])
+    if (i >= g->begin && !c->again[i]) hand_on(g, c->list[i], -1);
+  int sum = s->kind == CELL_K_UPDATE ? c->defined[s->value] : -1;
+  if (sum >= g->begin && c->fed[sum] == at) g->open--;
+}
+
+/* cycles for a vector, about; negative: not possible */
+static double price(const Cut *c, const Growing *g) {
+  const Price *p = &g->price;
+  if (!p->possible || g->open > 0) return -1;
+  double most = p->ops / 2;
+  if (p->loads / 2 > most) most = p->loads / 2;
+  if (p->stores > most) most = p->stores;
   int room = c->target->lanes == 16 ? 29 : 13;
-  if (p.registers > room) most += 0.5 * (p.registers - room);
+  if (p->registers > room) most += 0.5 * (p->registers - room);
   return most + 0.5;
 }
 
@@ -306,21 +324,35 @@ static void consider(Cut *c, CellStmt *loop) {
     visit_reads(c, s, false, note_read, &i);
   }
 
-  double best[MOST + 1];
+  for (int i = 0; i < c->count; i++) c->first_ended[i] = c->fed[i] = -1;
+  for (int i = 0; i < c->count; i++) {
+    CellStmt *s = c->list[i];
+    c->own[i] = (Price){0};
+    price_stmt(c, s, i, &c->own[i]);
+    c->again[i] = made_again(c, s);
+    int sum = s->kind == CELL_K_UPDATE ? c->defined[s->value] : -1;
+    if (sum >= 0) c->fed[sum] = i;
+    if (s->value < 0 || s->kind == CELL_K_UPDATE || c->last[s->value] <= i) continue;
+    c->next_ended[i] = c->first_ended[c->last[s->value]], c->first_ended[c->last[s->value]] = i;
+  }
+
+  double best[MOST + 1], whole = -1;
   int from[MOST + 1];
   best[0] = 0, from[0] = 0;
-  for (int end = 1; end <= c->count; end++) {
-    best[end] = -1, from[end] = 0;
-    for (int begin = 0; begin < end; begin++) {
-      if (best[begin] < 0) continue;
-      double own = price(c, begin, end, seen);
+  for (int i = 1; i <= c->count; i++) best[i] = -1, from[i] = 0;
+  for (int begin = 0; begin < c->count; begin++) {
+    if (best[begin] < 0) continue;
+    Growing g = {.begin = begin, .seen = seen, .price = {.possible = true, .registers = 3}};
+    for (int end = begin + 1; end <= c->count && g.price.possible; end++) {
+      grow(c, &g, end - 1);
+      double own = price(c, &g);
       if (own < 0) continue;
+      if (begin == 0 && end == c->count) whole = own;
       /* at equal prices fewer loops: those that begin earlier come first */
       if (best[end] < 0 || best[begin] + own < best[end] - 1e-9)
         best[end] = best[begin] + own, from[end] = begin;
     }
   }
-  double whole = price(c, 0, c->count, seen);
   if (best[c->count] > 0 && best[c->count] < 0.95 * whole) {
     int ends[MOST], parts = 0;
     for (int end = c->count; end > 0; end = from[end]) parts++;
