@@ -153,6 +153,14 @@ struct FuseRegion {
   int after_count, after_capacity;
 };
 
+/* A loop among those that run together. */
+typedef struct {
+  int parent; /* itself: this one stands for all */
+  int next;   /* a ring of all */
+  int size;   /* of the one that stands for all: how many they are */
+  FuseOp *op; /* whose loop it is */
+} FuseClass;
+
 typedef struct Fuse {
   CellArena *arena;
   const CellModule *m;
@@ -161,9 +169,8 @@ typedef struct Fuse {
   int program;
   CellDiag *diag;
   int order;
-  int classes; /* union-find over loops: parent of each */
-  int *parent;
-  int parent_capacity;
+  FuseClass *class_of; /* union-find over loops */
+  int classes, class_capacity;
   FuseOp **all;
   int all_count, all_capacity;
 } Fuse;
@@ -261,7 +268,7 @@ void fuse_tails(const Fuse *f, FuseItem *items, int n);
 
 /* fuse_tree.c */
 int fuse_class(Fuse *f, int cls); /* representative */
-int fuse_new_class(Fuse *f);
+int fuse_new_class(Fuse *f, FuseOp *op);
 void fuse_unify(Fuse *f, FuseOp **ops, int count);
 bool fuse_aligned(Fuse *f, const FuseOp *producer, const FuseOp *consumer, int cls);
 FuseNode *fuse_tree(Fuse *f, FuseOp **ops, int count);

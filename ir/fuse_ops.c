@@ -69,7 +69,7 @@ static void consume(FuseOp *op, FuseAccess *access, void *context) {
 static void finish_op(Fuse *f, FuseOp *op) {
   FuseRegion *r = op->region;
   op->order = f->order++;
-  for (int i = 0; i < op->loop_count; i++) op->loops[i].cls = fuse_new_class(f);
+  for (int i = 0; i < op->loop_count; i++) op->loops[i].cls = fuse_new_class(f, op);
   if (op->out)
     CELL_PUSH(f->arena, op->out->producers, op->out->producer_count, op->out->producer_capacity,
               op);

@@ -14,40 +14,37 @@
 #include "ir/fuse.h"
 
 int fuse_class(Fuse *f, int cls) {
-  while (f->parent[cls] != cls) cls = f->parent[cls] = f->parent[f->parent[cls]];
+  FuseClass *c = f->class_of;
+  while (c[cls].parent != cls) cls = c[cls].parent = c[c[cls].parent].parent;
   return cls;
 }
 
-int fuse_new_class(Fuse *f) {
+int fuse_new_class(Fuse *f, FuseOp *op) {
   int cls = f->classes;
-  CELL_PUSH(f->arena, f->parent, f->classes, f->parent_capacity, cls);
+  FuseClass c = {.parent = cls, .next = cls, .size = 1, .op = op};
+  CELL_PUSH(f->arena, f->class_of, f->classes, f->class_capacity, c);
   return cls;
 }
 
 /* joins two classes unless an op would then have two loops of one class */
-static bool join(Fuse *f, FuseOp **ops, int count, int a, int b) {
+static void join(Fuse *f, int a, int b) {
   a = fuse_class(f, a), b = fuse_class(f, b);
-  if (a == b) return true;
-  for (int i = 0; i < count; i++) {
-    bool has_a = false, has_b = false;
-    for (int l = 0; l < ops[i]->loop_count; l++) {
-      int c = fuse_class(f, ops[i]->loops[l].cls);
-      has_a |= c == a, has_b |= c == b;
-    }
-    if (has_a && has_b) return false;
-  }
-  f->parent[b] = a;
-  return true;
+  if (a == b) return;
+  FuseClass *c = f->class_of;
+  int few = c[a].size < c[b].size ? a : b, many = few == a ? b : a, member = few;
+  do {
+    const FuseOp *op = c[member].op;
+    for (int l = 0; l < op->loop_count; l++)
+      if (fuse_class(f, op->loops[l].cls) == many) return;
+    member = c[member].next;
+  } while (member != few);
+  c[b].parent = a, c[a].size += c[b].size;
+  int next = c[a].next;
+  c[a].next = c[b].next, c[b].next = next;
 }
 
-typedef struct {
-  Fuse *f;
-  FuseOp **ops;
-  int count;
-} Unify;
-
 static void unify_access(FuseOp *op, FuseAccess *x, void *context) {
-  Unify *u = context;
+  Fuse *f = context;
   if (op->kind == FUSE_CONTRACT || x->kind != FUSE_VALUE) return;
   FuseVal *val = x->val;
   if (val->pinned || val->producer_count != 1) return;
@@ -60,7 +57,7 @@ static void unify_access(FuseOp *op, FuseAccess *x, void *context) {
     if (l < 0 || x->dim[d].count != 1) continue;
     int mine = x->dim[d].term[0].loop;
     if (!fuse_is_loop(&x->dim[d], mine) || op->loops[mine].extent != p->loops[l].extent) continue;
-    join(u->f, u->ops, u->count, p->loops[l].cls, op->loops[mine].cls);
+    join(f, p->loops[l].cls, op->loops[mine].cls);
   }
 }
 
@@ -74,7 +71,7 @@ void fuse_unify(Fuse *f, FuseOp **ops, int count) {
       if (task < 0)
         task = op->loops[op->task].cls;
       else
-        join(f, ops, count, task, op->loops[op->task].cls);
+        join(f, task, op->loops[op->task].cls);
     }
     for (int l = 0; l < op->loop_count; l++) {
       int a = op->loops[l].axis;
@@ -82,11 +79,10 @@ void fuse_unify(Fuse *f, FuseOp **ops, int count) {
       if (axis[a] < 0)
         axis[a] = op->loops[l].cls;
       else
-        join(f, ops, count, axis[a], op->loops[l].cls);
+        join(f, axis[a], op->loops[l].cls);
     }
   }
-  Unify u = {f, ops, count};
-  for (int i = 0; i < count; i++) fuse_each_access(ops[i], unify_access, &u);
+  for (int i = 0; i < count; i++) fuse_each_access(ops[i], unify_access, f);
 }
 
 /* ---- the schedule of one op ---- */
