@@ -47,34 +47,44 @@ static int results(FuseOp *op, FuseVal ***vals) {
 typedef struct {
   int count;
   int *group;
-  bool *feeds; /* feeds[i * count + j]: j reads a value of i */
-  bool *reach; /* the same, through others */
-  bool *light; /* works on a few numbers a sample */
+  /* tables of bits, each row of so many words: bit j of row i */
+  size_t words;
+  uint64_t *feeds; /* j reads a value of i */
+  uint64_t *reach; /* the same, through others */
+  bool *light;     /* works on a few numbers a sample */
 } Groups;
 
-static bool *row(const Groups *g, bool *table, int i) {
-  return table + (size_t)i * (size_t)g->count;
+static bool has(const Groups *g, const uint64_t *table, int i, int j) {
+  return table[(size_t)i * g->words + (size_t)(j / 64)] >> (j % 64) & 1;
+}
+
+static void set(const Groups *g, uint64_t *table, int i, int j) {
+  table[(size_t)i * g->words + (size_t)(j / 64)] |= (uint64_t)1 << (j % 64);
+}
+
+/* row i gets what row j has */
+static void add_row(const Groups *g, uint64_t *table, int i, int j) {
+  uint64_t *to = table + (size_t)i * g->words, *from = table + (size_t)j * g->words;
+  for (size_t w = 0; w < g->words; w++) to[w] |= from[w];
 }
 
 /* i takes j in; both are groups of their own */
 static void merge(Groups *g, int i, int j) {
-  int n = g->count;
-  for (int k = 0; k < n; k++) {
+  add_row(g, g->feeds, i, j);
+  add_row(g, g->reach, i, j);
+  for (int k = 0; k < g->count; k++) {
     if (g->group[k] == j) g->group[k] = i;
-    row(g, g->feeds, i)[k] |= row(g, g->feeds, j)[k];
-    row(g, g->feeds, k)[i] |= row(g, g->feeds, k)[j];
-    row(g, g->reach, i)[k] |= row(g, g->reach, j)[k];
-    row(g, g->reach, k)[i] |= row(g, g->reach, k)[j];
+    if (has(g, g->feeds, k, j)) set(g, g->feeds, k, i);
+    if (has(g, g->reach, k, j)) set(g, g->reach, k, i);
   }
-  for (int k = 0; k < n; k++)
-    for (int l = 0; row(g, g->reach, k)[i] && l < n; l++)
-      row(g, g->reach, k)[l] |= row(g, g->reach, i)[l];
+  for (int k = 0; k < g->count; k++)
+    if (has(g, g->reach, k, i)) add_row(g, g->reach, k, i);
   g->light[i] = g->light[i] && g->light[j];
 }
 
 static bool between(const Groups *g, int i, int j) {
   for (int k = 0; k < g->count; k++)
-    if (g->group[k] == k && k != i && k != j && row(g, g->reach, i)[k] && row(g, g->reach, k)[j])
+    if (g->group[k] == k && k != i && k != j && has(g, g->reach, i, k) && has(g, g->reach, k, j))
       return true;
   return false;
 }
@@ -84,7 +94,7 @@ static bool between(const Groups *g, int i, int j) {
 static bool join_light(Groups *g, int i) {
   for (int from = 0; from < 2; from++)
     for (int k = g->count - 1; k >= 0; k--) {
-      bool linked = from ? row(g, g->feeds, i)[k] : row(g, g->feeds, k)[i];
+      bool linked = from ? has(g, g->feeds, i, k) : has(g, g->feeds, k, i);
       if (!linked || g->group[k] != k || k == i || between(g, i, k) || between(g, k, i)) continue;
       merge(g, k, i);
       return true;
@@ -102,7 +112,7 @@ static int number_groups(const Groups *g, Fuse *f, int *number) {
       if (g->group[i] != i || done[i]) continue;
       bool ready = true;
       for (int j = 0; j < g->count; j++)
-        if (g->group[j] == j && j != i && !done[j] && row(g, g->reach, j)[i]) ready = false;
+        if (g->group[j] == j && j != i && !done[j] && has(g, g->reach, j, i)) ready = false;
       if (!ready) continue;
       done[i] = progress = true;
       number[i] = made++;
@@ -136,11 +146,12 @@ int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component) {
   for (int i = 0; i < count; i++)
     if (root_of(parent, i) == i) component[i] = g.count++;
   for (int i = 0; i < count; i++) component[i] = component[root_of(parent, i)];
-  size_t cells = (size_t)g.count * (size_t)g.count;
+  g.words = ((size_t)g.count + 63) / 64;
+  size_t cells = (size_t)g.count * g.words;
   g.group = CELL_NEW_ARRAY(f->arena, int, g.count);
   g.light = CELL_NEW_ARRAY(f->arena, bool, g.count);
-  g.feeds = CELL_NEW_ARRAY(f->arena, bool, cells);
-  g.reach = CELL_NEW_ARRAY(f->arena, bool, cells);
+  g.feeds = CELL_NEW_ARRAY(f->arena, uint64_t, cells);
+  g.reach = CELL_NEW_ARRAY(f->arena, uint64_t, cells);
   for (int i = 0; i < g.count; i++) g.group[i] = i, g.light[i] = true;
   for (int i = 0; i < count; i++) {
     if (iterations(f, ops[i], cls, true) > SMALL_VALUE) g.light[component[i]] = false;
@@ -149,20 +160,18 @@ int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component) {
     for (int o = 0; o < outs; o++)
       for (int c = 0; c < vals[o]->consumer_count; c++) {
         int j = index_of(ops, count, lift(vals[o]->consumers[c], r));
-        if (j >= 0 && component[j] != component[i])
-          row(&g, g.feeds, component[i])[component[j]] = true;
+        if (j >= 0 && component[j] != component[i]) set(&g, g.feeds, component[i], component[j]);
       }
   }
-  memcpy(g.reach, g.feeds, cells);
+  memcpy(g.reach, g.feeds, cells * sizeof *g.reach);
   for (int k = 0; k < g.count; k++)
     for (int i = 0; i < g.count; i++)
-      for (int j = 0; row(&g, g.reach, i)[k] && j < g.count; j++)
-        if (row(&g, g.reach, k)[j]) row(&g, g.reach, i)[j] = true;
+      if (has(&g, g.reach, i, k)) add_row(&g, g.reach, i, k);
 
   /* groups that need each other are one */
   for (int i = 0; i < g.count; i++)
     for (int j = 0; j < i && g.group[i] == i; j++)
-      if (g.group[j] == j && row(&g, g.reach, i)[j] && row(&g, g.reach, j)[i]) merge(&g, j, i);
+      if (g.group[j] == j && has(&g, g.reach, i, j) && has(&g, g.reach, j, i)) merge(&g, j, i);
   for (bool progress = true; progress;) {
     progress = false;
     for (int i = 0; i < g.count; i++)
