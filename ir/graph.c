@@ -110,47 +110,79 @@ bool cell_graph_equal(const CellGraph *a, const CellGraph *b) {
   return true;
 }
 
-/* eight bytes at a time: the hash of nodes is most of what building a graph costs */
-static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
-  const unsigned char *p = data;
-  for (; bytes; p += 8) {
+/* the hash of nodes is much of what building a graph costs */
+static inline uint64_t mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+  return hash ^ hash >> 32;
+}
+
+static inline uint64_t pair(int32_t high, int32_t low) {
+  return (uint64_t)(uint32_t)high << 32 | (uint32_t)low;
+}
+
+static uint64_t text_hash(uint64_t hash, const char *text) {
+  size_t length = strlen(text);
+  for (size_t i = 0; i < length; i += 8) {
     uint64_t word = 0;
-    size_t n = bytes < 8 ? bytes : 8;
-    memcpy(&word, p, n);
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    hash ^= hash >> 32;
-    bytes -= n;
+    memcpy(&word, text + i, length - i < 8 ? length - i : 8);
+    hash = mix(hash, word);
   }
   return hash;
 }
 
-static uint64_t node_hash(const CellNode *n) {
-  uint64_t h = mix(0xcbf29ce484222325u, &n->op, sizeof n->op);
-  if (n->name) return mix(h, n->name, strlen(n->name)); /* inputs: by name alone */
-  h = mix(h, n->shape, sizeof n->shape);
-  if (n->arg_count) h = mix(h, n->args, (size_t)n->arg_count * sizeof *n->args);
-  h = mix(h, &n->number, sizeof n->number);
-  h = mix(h, &n->over, sizeof n->over);
-  h = mix(h, n->labels, sizeof n->labels);
-  h = mix(h, n->map, sizeof n->map);
-  const int32_t rest[] = {n->reduce, n->dims, n->dim,         n->axis,
-                          n->begin,  n->end,  n->carry_count, n->body ? n->body->node_count : 0};
-  return mix(h, rest, sizeof rest);
+static uint64_t node_bits(const CellNode *n) {
+  uint64_t h = mix(0xcbf29ce484222325u, n->op);
+  if (n->name) return text_hash(h, n->name); /* inputs: by name alone */
+  for (int i = 0; i < n->rank; i++) h = mix(h, (uint32_t)n->shape[i]);
+  for (int i = 0; i < n->arg_count; i++) h = mix(h, (uint32_t)n->args[i]);
+  switch ((int)n->op) {
+  case CELL_OP_CONST: {
+    uint64_t bits;
+    memcpy(&bits, &n->number, sizeof bits);
+    return mix(h, bits);
+  }
+  case CELL_OP_CONTRACT:
+    for (int i = 0; i < 3; i++) {
+      uint32_t letters;
+      memcpy(&letters, n->labels[i], sizeof letters);
+      h = mix(h, letters);
+    }
+    return mix(h, n->over);
+  default: break;
+  }
+  if (cell_op_info[n->op].scalar) return h;
+  h = mix(h, pair(n->reduce, (int32_t)n->dims));
+  h = mix(h, pair((int32_t)n->over, n->body ? n->body->node_count : 0));
+  h = mix(h, pair(n->dim, n->axis));
+  h = mix(h, pair(n->begin, n->end));
+  uint32_t map;
+  memcpy(&map, n->map, sizeof map);
+  return mix(h, pair(n->carry_count, (int32_t)map));
+}
+
+static uint32_t node_hash(const CellNode *n) {
+  return (uint32_t)(node_bits(n) >> 16);
 }
 
 /* ---- numbering ---- */
 
 typedef struct {
-  CellValue *slots; /* value + 1, 0 = free; capacity is a power of two */
-  uint32_t capacity;
+  uint32_t hash;
+  CellValue value; /* + 1, 0 = free */
+} Slot;
+
+typedef struct {
+  Slot *slots;
+  uint32_t capacity; /* a power of two */
 } Numbering;
 
-static CellValue *find_slot(const CellGraph *g, Numbering *table, const CellNode *n) {
-  uint32_t at = (uint32_t)(node_hash(n) >> 16) & (table->capacity - 1);
-  for (;; at = (at + 1) & (table->capacity - 1)) {
-    CellValue *slot = &table->slots[at];
-    if (!*slot) return slot;
-    const CellNode *old = &g->nodes[*slot - 1];
+static Slot *find_slot(const CellGraph *g, const Numbering *table, const CellNode *n,
+                       uint32_t hash) {
+  for (uint32_t at = hash & (table->capacity - 1);; at = (at + 1) & (table->capacity - 1)) {
+    Slot *slot = &table->slots[at];
+    if (!slot->value) return slot;
+    if (slot->hash != hash) continue;
+    const CellNode *old = &g->nodes[slot->value - 1];
     if (node_equal(old, n)) return slot;
     if (n->op == CELL_OP_INPUT && old->op == CELL_OP_INPUT && strcmp(old->name, n->name) == 0)
       cell_internal_error(__FILE__, __LINE__, "input \"%s\" asked for with two types", n->name);
@@ -161,27 +193,35 @@ static Numbering *table_with_room(CellGraph *g) {
   Numbering *table = g->numbering;
   if (!table) g->numbering = table = CELL_NEW(g->arena, Numbering);
   if (table->capacity > 2 * (uint32_t)g->node_count) return table;
-  table->capacity = table->capacity ? 2 * table->capacity : 64;
-  while (table->capacity <= 2 * (uint32_t)g->node_count) table->capacity *= 2;
-  table->slots = CELL_NEW_ARRAY(g->arena, CellValue, table->capacity);
-  for (CellValue v = 0; v < g->node_count; v++) *find_slot(g, table, &g->nodes[v]) = v + 1;
+  Numbering old = *table;
+  table->capacity = old.capacity ? 4 * old.capacity : 64;
+  table->slots = CELL_NEW_ARRAY(g->arena, Slot, table->capacity);
+  for (uint32_t i = 0; i < old.capacity; i++) {
+    if (!old.slots[i].value) continue;
+    uint32_t at = old.slots[i].hash & (table->capacity - 1);
+    while (table->slots[at].value) at = (at + 1) & (table->capacity - 1);
+    table->slots[at] = old.slots[i];
+  }
   return table;
 }
 
 CellValue cell_known_input(CellGraph *g, const char *name) {
   const CellNode n = {.op = CELL_OP_INPUT, .name = name};
   const Numbering *table = table_with_room(g);
-  uint32_t at = (uint32_t)(node_hash(&n) >> 16) & (table->capacity - 1);
-  for (; table->slots[at]; at = (at + 1) & (table->capacity - 1)) {
-    const CellNode *old = &g->nodes[table->slots[at] - 1];
-    if (old->op == CELL_OP_INPUT && strcmp(old->name, name) == 0) return table->slots[at] - 1;
+  uint32_t hash = node_hash(&n);
+  for (uint32_t at = hash & (table->capacity - 1); table->slots[at].value;
+       at = (at + 1) & (table->capacity - 1)) {
+    if (table->slots[at].hash != hash) continue;
+    const CellNode *old = &g->nodes[table->slots[at].value - 1];
+    if (old->op == CELL_OP_INPUT && strcmp(old->name, name) == 0) return table->slots[at].value - 1;
   }
   return CELL_NONE;
 }
 
 CellValue cell_number(CellGraph *g, const CellNode *n) {
-  CellValue *slot = find_slot(g, table_with_room(g), n);
-  if (*slot) return *slot - 1;
+  uint32_t hash = node_hash(n);
+  Slot *slot = find_slot(g, table_with_room(g), n, hash);
+  if (slot->value) return slot->value - 1;
   CellNode copy = *n;
   if (n->arg_count) {
     CellValue *args = CELL_NEW_ARRAY(g->arena, CellValue, n->arg_count);
@@ -192,7 +232,7 @@ CellValue cell_number(CellGraph *g, const CellNode *n) {
   }
   if (n->name) copy.name = cell_arena_strdup(g->arena, n->name);
   CELL_PUSH(g->arena, g->nodes, g->node_count, g->node_capacity, copy);
-  *slot = g->node_count;
+  *slot = (Slot){hash, g->node_count};
   return g->node_count - 1;
 }
 
