@@ -68,12 +68,25 @@ static FuseOp *top_op(FuseOp *op) {
   return op;
 }
 
+/* Every access of a value that comes from outside. */
 typedef struct {
-  const char *name;
-  FuseOp *writer;
+  FuseOp *op;
+  FuseAccess *access;
+} InputRead;
+
+typedef struct {
   Fuse *f;
-  bool safe;
-} Overwrite;
+  int op_count; /* of f->all: those that are looked through */
+  InputRead *list;
+  int count, capacity;
+} InputReads;
+
+static void note_input(FuseOp *op, FuseAccess *x, void *context) {
+  InputReads *reads = context;
+  if (x->kind != FUSE_VALUE || x->val->producer_count) return;
+  InputRead read = {op, x};
+  CELL_PUSH(reads->f->arena, reads->list, reads->count, reads->capacity, read);
+}
 
 static bool reaches(FuseOp *from, const FuseOp *to) {
   if (from == to) return true;
@@ -123,23 +136,23 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
   return true;
 }
 
-static void check_overwrite(FuseOp *op, FuseAccess *x, void *context) {
-  Overwrite *o = context;
-  if (x->kind != FUSE_VALUE || x->val->producer_count || strcmp(x->val->name, o->name) != 0) return;
-  FuseKernel *k = top_op(op)->kernel;
-  if (k->level < o->writer->kernel->level) return;
-  if (k != o->writer->kernel || op->kind != FUSE_SCALAR || op->region->scan ||
-      !reaches(op, o->writer) || !same_walk(op, x, o->writer))
-    o->safe = false;
-}
-
-static bool may_overwrite(Fuse *f, FuseVal *val, const char *name) {
-  if (val->producer_count != 1 || val->producers[0]->kind != FUSE_SCALAR ||
-      val->producers[0]->region->scan)
-    return false;
-  Overwrite o = {name, val->producers[0], f, true};
-  for (int i = 0; i < f->all_count && o.safe; i++) fuse_each_access(f->all[i], check_overwrite, &o);
-  return o.safe;
+static bool may_overwrite(InputReads *reads, FuseVal *val, const char *name) {
+  const Fuse *f = reads->f;
+  FuseOp *writer = val->producer_count == 1 ? val->producers[0] : NULL;
+  if (!writer || writer->kind != FUSE_SCALAR || writer->region->scan) return false;
+  while (reads->op_count < f->all_count)
+    fuse_each_access(f->all[reads->op_count++], note_input, reads);
+  for (int i = 0; i < reads->count; i++) {
+    FuseOp *op = reads->list[i].op;
+    const FuseAccess *x = reads->list[i].access;
+    if (strcmp(x->val->name, name) != 0) continue;
+    const FuseKernel *k = top_op(op)->kernel;
+    if (k->level < writer->kernel->level) continue;
+    if (k != writer->kernel || op->kind != FUSE_SCALAR || op->region->scan ||
+        !reaches(op, writer) || !same_walk(op, x, writer))
+      return false;
+  }
+  return true;
 }
 
 /* ---- a program ---- */
@@ -193,9 +206,10 @@ static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgra
 
   // next states: over the old ones where nobody can notice, else by a copy at the end
   FuseRegion *last = fuse_region(f, g, NULL, NULL);
+  InputReads reads = {.f = f};
   for (int i = 0; i < state_count; i++) {
     FuseVal *val = states[i].val;
-    if (may_overwrite(f, val, states[i].name)) {
+    if (may_overwrite(&reads, val, states[i].name)) {
       val->buffer = state_buffer(plan, val, states[i].name);
       continue;
     }

@@ -1,6 +1,7 @@
 /* support.c - arenas, checked heap blocks, growing text, the internal error. */
 #include "ir/support.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,9 +54,34 @@ static void *map_pages(size_t bytes) {
   return p + before;
 }
 
+// Large pages of arenas that are gone, for the next ones: a used page costs what was used of it, a new one all.
+static _Atomic(Block *) kept[4];
+enum { KEPT = sizeof kept / sizeof *kept };
+
+static bool keep(Block *block) {
+  for (int i = 0; i < KEPT; i++) {
+    Block *none = NULL;
+    if (atomic_compare_exchange_strong(&kept[i], &none, block)) return true;
+  }
+  return false;
+}
+
+static Block *take_kept(void) {
+  for (int i = 0; i < KEPT; i++) {
+    Block *block = atomic_exchange(&kept[i], NULL);
+    if (!block) continue;
+    memset((char *)block + header_bytes, 0, block->used);
+    block->used = 0;
+    return block;
+  }
+  return NULL;
+}
+
 // with room for at least so many bytes
 static Block *new_block(size_t bytes) {
   size_t whole = header_bytes + bytes;
+  Block *old = whole == LARGE_PAGE ? take_kept() : NULL;
+  if (old) return old;
   bool maps = !OWN_BLOCKS && whole > LARGE_PAGE / 2;
   if (maps) whole = (whole + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
   Block *block = maps ? map_pages(whole) : calloc(1, whole);
@@ -66,6 +92,7 @@ static Block *new_block(size_t bytes) {
 }
 
 static void free_block(Block *block) {
+  if (block->mapped == LARGE_PAGE && keep(block)) return;
   if (block->mapped)
     munmap(block, block->mapped);
   else
