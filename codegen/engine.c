@@ -390,6 +390,7 @@ void cell_engine_destroy(CellEngine *e) {
 }
 
 bool cell_engine_run(CellEngine *e, const char *program, CellDiag *diag) {
+  e->touched = true;
   int count = e->backend == CELL_BACKEND_INTERP ? e->m->program_count : e->plan->program_count;
   for (int p = 0; p < count; p++) {
     const char *name =

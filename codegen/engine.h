@@ -41,6 +41,7 @@ struct CellEngine {
   int slot_count, slot_capacity;
   void *block; /* all buffers */
   size_t block_bytes;
+  bool touched; /* states may be other than zero, as the block is at first */
   double *seconds;
   int seconds_count;
   /* CPU */

@@ -34,6 +34,7 @@ bool cell_engine_tensor(CellEngine *e, const char *program, const char *name, Ce
   CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot) return false;
   if (e->gpu) cell_gpu_share(e, slot);
+  e->touched = true;
   *out = (CellTensorData){slot->data, slot->count, slot->dtype, slot->bit_row, cell_engine_wide(e)};
   return true;
 }
@@ -83,8 +84,30 @@ bool cell_engine_set(CellEngine *e, const char *program, const char *name, const
   CellSlot *slot = cell_engine_slot(e, program, name);
   if (!slot || slot->entries != count) return false;
   if (e->gpu && !cell_gpu_before(e, slot, true)) return false;
+  e->touched = true;
   for (int64_t i = 0; i < count; i++) write_entry(e, slot, i, in[i]);
   return true;
+}
+
+// Rows [first, last) of a part, `width` entries each, from or to the parameter, where row `first` begins at `at`, the
+// next rows `row_step` behind it each, and what is side by side in a row `step` apart. Whichever way entries lie
+// side by side in the parameter is the inner loop.
+static void copy_rows(const CellEngine *e, CellSlot *slot, int64_t first, int64_t last,
+                      int64_t width, int64_t at, int64_t row_step, int64_t step, double *out,
+                      const double *in) {
+  float *floats = slot->dtype == CELL_F && !cell_engine_wide(e) ? slot->data : NULL;
+  bool across = row_step < step;
+  int64_t outer = across ? width : last - first, inner = across ? last - first : width;
+  for (int64_t i = 0; i < outer; i++) {
+    int64_t from = at + i * (across ? step : row_step), by = across ? row_step : step;
+    int64_t to = first * width + i * (across ? 1 : width), to_by = across ? width : 1;
+    if (out)
+      for (int64_t j = 0; j < inner; j++) out[from + j * by] = read_entry(e, slot, to + j * to_by);
+    else if (floats)
+      for (int64_t j = 0; j < inner; j++) floats[to + j * to_by] = (float)in[from + j * by];
+    else
+      for (int64_t j = 0; j < inner; j++) write_entry(e, slot, to + j * to_by, in[from + j * by]);
+  }
 }
 
 // every entry of a parameter, through its parts
@@ -113,21 +136,19 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
     CellSlot *slot = cell_engine_slot(e, program, name);
     good = slot && slot->entries == entries;
     if (good && e->gpu) good = cell_gpu_before(e, slot, in != NULL);
-    // a part is a slice, perhaps turned: along its last dimension the parameter's entries are a step apart
-    int64_t rows = good && width > 0 ? entries / width : 0;
+    // a part is a slice, perhaps turned: its entries are the parameter's, a step apart
+    int64_t rows = good && width > 0 ? entries / width : 0, row_step = width, step = 1;
+    if (param->part_count > 0 && rows > 0) {
+      int64_t origin = cell_part_entry(param, p, 0);
+      if (rows > 1) row_step = cell_part_entry(param, p, width) - origin;
+      if (width > 1) step = cell_part_entry(param, p, 1) - origin;
+    }
+    enum { TOGETHER = 16 };
 #pragma omp parallel for schedule(static) if (entries > 1 << 14)
-    for (int64_t row = 0; row < rows; row++) {
-      int64_t first = row * width, at = first, step = 1;
-      if (param->part_count > 0) {
-        at = cell_part_entry(param, p, first);
-        if (width > 1) step = cell_part_entry(param, p, first + 1) - at;
-      }
-      for (int64_t i = first; i < first + width; i++, at += step) {
-        if (out)
-          out[at] = read_entry(e, slot, i);
-        else
-          write_entry(e, slot, i, in[at]);
-      }
+    for (int64_t row = 0; row < rows; row += TOGETHER) {
+      int64_t last = row + TOGETHER < rows ? row + TOGETHER : rows;
+      int64_t at = param->part_count > 0 ? cell_part_entry(param, p, row * width) : row * width;
+      copy_rows(e, slot, row, last, width, at, row_step, step, out, in);
     }
   }
   free(name);
@@ -135,6 +156,7 @@ static bool each_part(CellEngine *e, const char *program, const char *prefix,
 }
 
 void cell_engine_clear(CellEngine *e) {
+  if (!e->touched && !e->gpu) return; // and pages that nobody touched stay so
   for (int i = 0; i < e->slot_count; i++) {
     CellSlot *slot = &e->slots[i];
     if (slot->kind != CELL_BUFFER_STATE) continue;
@@ -150,5 +172,6 @@ bool cell_engine_param_get(CellEngine *e, const char *program, const char *prefi
 
 bool cell_engine_param_set(CellEngine *e, const char *prefix, const CellParam *param,
                            const double *in, int64_t count) {
+  e->touched = true;
   return each_part(e, NULL, prefix, param, NULL, in, count);
 }
