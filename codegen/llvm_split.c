@@ -13,7 +13,7 @@
  * that loop's piece and comes back as a result; a loop that updates others stays where it is. */
 #include "codegen/llvm_split.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum { LONGEST = 160 }; // statements of a piece; longer serial loops are entered instead
 
@@ -25,10 +25,14 @@ typedef struct {
   /* of the piece being made */
   CellPieceCall *call;
   CellKernel *mini;
-  int *vars, *values; /* old number -> new, or -1 */
-  bool *own_var, *own_value;
-  const CellStmt **defs; /* by value number */
-  int *updates, *here;   /* by value number: how often the kernel, the loop at hand, updates it */
+  int *vars, *values; /* old number -> new, where it has one */
+  /* What holds for the piece or loop at hand has its number here: nothing is cleared from one to the next. */
+  int now;
+  int *made_var, *made_value; /* it has a new number */
+  int *own_var, *own_value;   /* it belongs to the loop */
+  const CellStmt **defs;      /* by value number */
+  int *updates, *here; /* by value number: how often the kernel, the loop at hand, updates it */
+  int *updated, updated_count; /* values that the loop at hand updates */
   int arg_capacity;
 } Split;
 
@@ -75,11 +79,20 @@ static bool reads(const CellStmt *s, int value, bool list) {
   return false;
 }
 
+// the same of the loop at hand, with a list of the values
+static void count_here(Split *x, const CellStmt *s, bool list) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->kind == CELL_K_UPDATE && x->here[s->value]++ == 0)
+      x->updated[x->updated_count++] = s->value;
+    if (s->kind == CELL_K_LOOP) count_here(x, s->body, true);
+  }
+}
+
 static void mark_own(Split *x, const CellStmt *s, bool list) {
   for (; s; s = list ? s->next : NULL) {
-    if (s->value >= 0 && s->kind != CELL_K_UPDATE) x->own_value[s->value] = true;
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE) x->own_value[s->value] = x->now;
     if (s->kind == CELL_K_LOOP) {
-      x->own_var[s->var] = true;
+      x->own_var[s->var] = x->now;
       mark_own(x, s->body, true);
     }
   }
@@ -114,6 +127,16 @@ static CellBufferRef copy_buffer(Split *x, CellBufferRef ref, bool written,
   return (CellBufferRef){false, new_arg(x, dtype, written)};
 }
 
+static void number_value(Split *x, int value, int number) {
+  x->values[value] = number;
+  x->made_value[value] = x->now;
+}
+
+static void number_var(Split *x, int var, int number) {
+  x->vars[var] = number;
+  x->made_var[var] = x->now;
+}
+
 static int new_param(Split *x, CellAffine value) {
   CellPieceCall *call = x->call;
   CELL_PUSH(x->pieces->arena, call->params, call->param_count, call->param_capacity, value);
@@ -123,20 +146,21 @@ static int new_param(Split *x, CellAffine value) {
 // ---- what comes from outside: numbered first ----
 
 static void outer_value(Split *x, CellStmt ***tail, int value) {
-  if (value < 0 || x->own_value[value] || x->values[value] >= 0) return;
+  if (value < 0 || x->own_value[value] == x->now || x->made_value[value] == x->now) return;
   CellBind bind = {.kind = CELL_BIND_VALUE, .base = cell_affine(0), .value = value};
   CellPieceCall *call = x->call;
   CELL_PUSH(x->pieces->arena, call->binds, call->bind_count, call->bind_capacity, bind);
   CellStmt *load = cell_stmt(x->mini, tail, CELL_K_LOAD);
   load->dtype = x->defs[value]->dtype;
   load->buffer = (CellBufferRef){false, new_arg(x, load->dtype, false)};
-  x->values[value] = load->value;
+  number_value(x, value, load->value);
 }
 
 static void outer_affine(Split *x, CellStmt ***tail, const CellAffine *a) {
   for (int i = 0; i < a->term_count; i++) {
     int var = a->terms[i].var;
-    if (!x->own_var[var] && x->vars[var] < 0) x->vars[var] = new_param(x, cell_affine_var(var, 1));
+    if (x->own_var[var] != x->now && x->made_var[var] != x->now)
+      number_var(x, var, new_param(x, cell_affine_var(var, 1)));
   }
   outer_value(x, tail, a->loaded);
 }
@@ -166,8 +190,8 @@ static void copy_stmt(Split *x, CellStmt ***tail, const CellStmt *s) {
   if (s->kind == CELL_K_UPDATE)
     to->value = x->values[s->value];
   else if (s->value >= 0)
-    x->values[s->value] = to->value;
-  if (s->kind == CELL_K_LOOP) x->vars[s->var] = to->var;
+    number_value(x, s->value, to->value);
+  if (s->kind == CELL_K_LOOP) number_var(x, s->var, to->var);
   to->dtype = s->dtype, to->op = s->op, to->number = s->number, to->reduce = s->reduce;
   to->add = s->add, to->loop = s->loop, to->extent = s->extent, to->limit = s->limit;
   for (int i = 0; i < 3; i++)
@@ -219,12 +243,10 @@ static void finish(Split *x, CellPieceCall *call, const CellPiece *made) {
 
 // `accs`: the accumulators that come with the loop
 static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_count) {
-  const CellKernel *k = x->k;
   CellPiece made = {.kernel = {.arena = x->pieces->arena, .name = "piece", .tasks = 1}};
   CellPieceCall call = {.stmt = s};
   x->mini = &made.kernel, x->call = &call, x->arg_capacity = 0;
-  for (int i = 0; i < k->value_count; i++) x->values[i] = -1, x->own_value[i] = false;
-  for (int i = 0; i < k->var_count; i++) x->vars[i] = -1, x->own_var[i] = false;
+  x->now++;
   CellStmt **tail = &made.kernel.body;
 
   if (s->kind == CELL_K_CONTRACT) {
@@ -238,7 +260,7 @@ static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_cou
   }
 
   mark_own(x, s, false);
-  for (int i = 0; i < acc_count; i++) x->own_value[accs[i]] = true;
+  for (int i = 0; i < acc_count; i++) x->own_value[accs[i]] = x->now;
   collect(x, &tail, s, false);
   made.params = made.kernel.var_count;
   if (made.kernel.var_count == 0) made.kernel.var_count = 1;
@@ -258,6 +280,11 @@ static void make_piece(Split *x, const CellStmt *s, const int *accs, int acc_cou
 
 // ---- the walk ----
 
+static int by_number(const void *a, const void *b) {
+  int x = *(const int *)a, y = *(const int *)b;
+  return (x > y) - (x < y);
+}
+
 static void walk(Split *x, const CellStmt *body) {
   enum { MOST = 24 };
   for (const CellStmt *s = body; s; s = s->next) {
@@ -271,11 +298,14 @@ static void walk(Split *x, const CellStmt *body) {
     // accumulators from outside that the loop updates: all of this body, and no one else's
     int accs[MOST], count = 0;
     bool good = true;
+    x->now++;
     mark_own(x, s, false);
-    memset(x->here, 0, (size_t)x->k->value_count * sizeof *x->here);
-    count_updates(s, x->here, false);
-    for (int i = 0; i < x->k->value_count && good; i++) {
-      if (x->here[i] == 0 || x->own_value[i]) continue;
+    x->updated_count = 0;
+    count_here(x, s, false);
+    qsort(x->updated, (size_t)x->updated_count, sizeof *x->updated, by_number);
+    for (int u = 0; u < x->updated_count && good; u++) {
+      int i = x->updated[u];
+      if (x->own_value[i] == x->now) continue;
       bool beside = false;
       for (const CellStmt *d = body; d != s; d = d->next) {
         if (beside && reads(d, i, false)) good = false; // its value before the loop
@@ -285,7 +315,7 @@ static void walk(Split *x, const CellStmt *body) {
       good = good && count < MOST && x->here[i] == x->updates[i];
       if (good) accs[count++] = i;
     }
-    for (int i = 0; i < x->k->value_count; i++) x->own_value[i] = false;
+    for (int u = 0; u < x->updated_count; u++) x->here[x->updated[u]] = 0;
     if (good) make_piece(x, s, accs, count);
   }
 }
@@ -302,13 +332,13 @@ CellSplit *cell_split(CellPieces *pieces, const CellKernel *k, CellKey seed) {
   Split x = {.pieces = pieces, .k = k, .seed = seed, .split = CELL_NEW(arena, CellSplit)};
   size_t values = (size_t)k->value_count + 1, vars = (size_t)k->var_count + 1;
   x.split->absorbed = CELL_NEW_ARRAY(arena, bool, values);
-  x.values = CELL_NEW_ARRAY(arena, int, values);
-  x.own_value = CELL_NEW_ARRAY(arena, bool, values);
+  int **tables[] = {&x.values, &x.made_value, &x.own_value, &x.updates, &x.here, &x.updated};
+  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    *tables[i] = CELL_NEW_ARRAY(arena, int, values);
   x.defs = CELL_NEW_ARRAY(arena, const CellStmt *, values);
-  x.updates = CELL_NEW_ARRAY(arena, int, values);
-  x.here = CELL_NEW_ARRAY(arena, int, values);
   x.vars = CELL_NEW_ARRAY(arena, int, vars);
-  x.own_var = CELL_NEW_ARRAY(arena, bool, vars);
+  x.made_var = CELL_NEW_ARRAY(arena, int, vars);
+  x.own_var = CELL_NEW_ARRAY(arena, int, vars);
   find_defs(&x, k->body);
   count_updates(k->body, x.updates, true);
   walk(&x, k->body);
