@@ -192,12 +192,13 @@ static CellGraph *all_rounds(const CellGraph *g, const CellRule *rules, int rule
 
 static CellValue plain_copy(Round *r, CellValue v) {
   CellNode n = *cell_node(r->from, v);
-  CellValue *args = cell_malloc(((size_t)n.arg_count + 1) * sizeof *args);
+  CellValue few[8], *args = few;
+  if (n.arg_count > 8) args = cell_malloc((size_t)n.arg_count * sizeof *args);
   for (int k = 0; k < n.arg_count; k++) args[k] = r->map[n.args[k]];
   if (n.op == CELL_OP_SCAN && r->rule_count > 0)
     n.body = all_rounds(n.body, r->rules, r->rule_count, &r->applied);
   CellValue made = cell_rebuild(r->to, &n, args);
-  free(args);
+  if (args != few) free(args);
   return made;
 }
 
@@ -276,7 +277,7 @@ static CellGraph *all_rounds(const CellGraph *g, const CellRule *rules, int rule
   const CellGraph *now = g;
   for (int round = 0; round < MAX_ROUNDS; round++) {
     int count = r.applied;
-    after = cell_arena_create();
+    after = cell_arena_create_for(4 * (size_t)now->node_count * sizeof(CellNode));
     now = one_round(now, after, &r);
     cell_arena_destroy(before);
     before = after;

@@ -241,7 +241,7 @@ CellPlan *cell_plan_create(CellArena *arena, const CellModule *m, const CellTarg
   plan->program_count = m->program_count;
   plan->programs = CELL_NEW_ARRAY(arena, CellPlanProgram, m->program_count);
   for (int i = 0; i < m->program_count; i++) {
-    CellArena *scratch = cell_arena_create();
+    CellArena *scratch = cell_arena_create_for((size_t)m->programs[i]->node_count * 4096);
     Fuse f = {.arena = scratch, .m = m, .target = target, .plan = plan, .program = i, .diag = diag};
     plan->programs[i].name = m->programs[i]->name;
     bool fine = plan_program(&f, m->programs[i], &plan->programs[i]);

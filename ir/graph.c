@@ -26,6 +26,9 @@ CellGraph *cell_graph_like(const CellGraph *like, const char *name) {
   g->span = like->span;
   memcpy(g->axes, like->axes, sizeof g->axes);
   g->axis_count = like->axis_count;
+  // what is made like another mostly gets about as many nodes
+  g->node_capacity = like->node_count + like->node_count / 4 + 8;
+  g->nodes = CELL_NEW_ARRAY(g->arena, CellNode, g->node_capacity);
   return g;
 }
 

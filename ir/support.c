@@ -101,9 +101,20 @@ static void free_block(Block *block) {
 
 /* ---- arena ---- */
 
+static void grow_blocks(CellArena *arena) {
+  arena->next_size *= GROWTH;
+  if (arena->next_size > LARGE_PAGE / 2) arena->next_size = LARGE_PAGE - header_bytes;
+}
+
 CellArena *cell_arena_create(void) {
+  return cell_arena_create_for(0);
+}
+
+CellArena *cell_arena_create_for(size_t bytes) {
   CellArena *arena = cell_malloc(sizeof *arena);
   arena->next_size = FIRST_BLOCK;
+  while (!OWN_BLOCKS && arena->next_size < bytes && arena->next_size < LARGE_PAGE / 2)
+    grow_blocks(arena);
   return arena;
 }
 
@@ -134,8 +145,7 @@ void *cell_arena_alloc(CellArena *arena, size_t bytes) {
       block->next = fresh;
       return (char *)fresh + header_bytes;
     }
-    arena->next_size *= GROWTH;
-    if (arena->next_size > LARGE_PAGE / 2) arena->next_size = LARGE_PAGE - header_bytes;
+    grow_blocks(arena);
     fresh->next = block;
     arena->blocks = block = fresh;
     if (block->size < rounded) rounded = block->size;

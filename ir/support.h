@@ -28,6 +28,8 @@
 typedef struct CellArena CellArena;
 
 CellArena *cell_arena_create(void);
+/* One that will hold about so many bytes, in blocks of that size. */
+CellArena *cell_arena_create_for(size_t bytes);
 void cell_arena_destroy(CellArena *arena); /* NULL is fine */
 void *cell_arena_alloc(CellArena *arena, size_t bytes);
 char *cell_arena_strdup(CellArena *arena, const char *text);

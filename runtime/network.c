@@ -106,7 +106,7 @@ static bool compile(CellNetwork *n, const CellNetworkOptions *o, CellDiag *diag)
 
 static CellNetwork *open_on(const CellNetworkOptions *options, CellDiag *diag) {
   CellNetwork *n = cell_malloc(sizeof *n);
-  n->arena = cell_arena_create();
+  n->arena = cell_arena_create_for((size_t)1 << 20);
   n->backend = options->backend;
   if (!compile(n, options, diag)) goto fail;
   if (options->plan_only) return n;
