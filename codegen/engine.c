@@ -44,7 +44,7 @@ static bool map_block(CellEngine *e, int64_t bytes, CellDiag *diag) {
 
 // a thread's scratch, zero: it is walked from end to end for every tile, so it wants few pages too
 static void *scratch_of_thread(size_t bytes) {
-  bool large = bytes >= LARGE_PAGE / 2;
+  bool large = bytes >= LARGE_PAGE / 8;
   if (large) bytes = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
   void *p = NULL;
   if (posix_memalign(&p, large ? LARGE_PAGE : 4096, bytes) != 0) return NULL;
@@ -146,7 +146,7 @@ static void add_item(CellEngine *e, CellAgenda *agenda, int *count, int *capacit
 }
 
 // tests, which are the ones to look at guards, want tasks of any size spread
-static void fill_agenda(CellEngine *e, int program) {
+static void fill_agenda(CellEngine *e, int program, const bool *small_kernels) {
   const CellPlan *plan = e->plan;
   const CellPlanProgram *p = &plan->programs[program];
   CellAgenda *agenda = &e->agendas[program];
@@ -159,7 +159,7 @@ static void fill_agenda(CellEngine *e, int program) {
     agenda->args[l] = CELL_NEW_ARRAY(e->arena, void *, (size_t)k->arg_count + 1);
     for (int a = 0; a < k->arg_count; a++)
       agenda->args[l][a] = e->slots[p->launches[l].buffers[a]].data;
-    bool small = !e->options.check_guards && is_small(k);
+    bool small = small_kernels[p->launches[l].kernel];
     agenda->small = agenda->small && (small || k->tasks == 1);
     if (small)
       add_item(e, agenda, &count, &capacity, (CellItem){l, 0, k->tasks});
@@ -211,9 +211,12 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   cell_guards_fill(e);
 
   e->agendas = CELL_NEW_ARRAY(e->arena, CellAgenda, (size_t)plan->program_count + 1);
+  bool *small = CELL_NEW_ARRAY(e->arena, bool, n + 1);
+  for (int i = 0; i < plan->kernel_count; i++)
+    small[i] = !e->options.check_guards && is_small(plan->kernels[i]);
   int most = 0;
   for (int p = 0; p < plan->program_count; p++) {
-    fill_agenda(e, p);
+    fill_agenda(e, p, small);
     if (plan->programs[p].launch_count > most) most = plan->programs[p].launch_count;
   }
   e->thread_seconds =

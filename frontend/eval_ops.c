@@ -117,6 +117,15 @@ static CellDatum apply_rank(const CellContext *c, const CellArguments *args) {
 
 /* ---- views ---- */
 
+/* how many items there are in lists of lists, up to `most` */
+static int count_items(CellDatum d, int most) {
+  if (d.kind != CELL_IS_LIST) return 1;
+  int count = 0;
+  for (int i = 0; i < d.list.count && count < most; i++)
+    count += count_items(d.list.items[i], most - count);
+  return count;
+}
+
 /* lists count as their items; unconnected ports vanish */
 static bool collect(const CellContext *c, CellDatum d, const CellExpr *expr, CellDatum *items,
                     const CellExpr **exprs, int *count, int room) {
@@ -144,13 +153,15 @@ static bool no_candidates(const CellContext *c, CellValue v, CellSpan span, cons
 }
 
 static CellDatum apply_concat(const CellContext *c, const CellArguments *args) {
-  enum { ROOM = 4096 };
+  enum { MOST = 4096 };
   CellArena *arena = c->elab->arena;
-  CellDatum *items = CELL_NEW_ARRAY(arena, CellDatum, ROOM);
-  const CellExpr **exprs = CELL_NEW_ARRAY(arena, const CellExpr *, ROOM);
-  int count = 0;
+  int room = 0, count = 0;
+  for (int i = 0; i < args->rest_count && room < MOST; i++)
+    room += count_items(args->rest[i], MOST - room);
+  CellDatum *items = CELL_NEW_ARRAY(arena, CellDatum, room);
+  const CellExpr **exprs = CELL_NEW_ARRAY(arena, const CellExpr *, room);
   for (int i = 0; i < args->rest_count; i++)
-    if (!collect(c, args->rest[i], args->rest_exprs[i], items, exprs, &count, ROOM))
+    if (!collect(c, args->rest[i], args->rest_exprs[i], items, exprs, &count, room))
       return CELL_FAILED;
   if (count == 0) {
     cell_complain(c, "E0305", args->call->span, "nothing is left to join: no port is connected");

@@ -205,14 +205,15 @@ int64_t cell_network_param_count(const CellNetwork *n) {
   return count;
 }
 
-// room for the largest parameter
-static double *param_room(const CellNetwork *n) {
+// room for the largest parameter, in an arena of its own, which the caller destroys
+static double *param_room(const CellNetwork *n, CellArena **arena) {
   int64_t most = 1;
   for (int i = 0; i < n->module->param_count; i++) {
     int64_t count = cell_param_count(&n->module->params[i]);
     if (count > most) most = count;
   }
-  return cell_malloc((size_t)most * sizeof(double));
+  *arena = cell_arena_create_for((size_t)most * sizeof(double));
+  return CELL_NEW_ARRAY(*arena, double, most);
 }
 
 // some networks do not read a parameter's target, or a parameter at all
@@ -224,19 +225,21 @@ static void set_param(CellNetwork *n, const CellParam *param, const double *valu
 
 void cell_network_init(CellNetwork *n, uint64_t seed, bool shared) {
   cell_engine_clear(n->engine);
-  double *values = param_room(n);
+  CellArena *room;
+  double *values = param_room(n, &room);
   for (int i = 0; i < n->module->param_count; i++) {
     const CellParam *param = &n->module->params[i];
     cell_init_param(param, seed, shared, values);
     set_param(n, param, values);
   }
-  free(values);
+  cell_arena_destroy(room);
 }
 
 bool cell_network_save(CellNetwork *n, const char *path, const char *const *metadata, bool *finite,
                        CellDiag *diag) {
   CellTensorWriter *writer = cell_tensor_writer_create();
-  double *values = param_room(n);
+  CellArena *room;
+  double *values = param_room(n, &room);
   *finite = true;
   for (; metadata && *metadata; metadata += 2) {
     cell_tensor_writer_metadata(writer, metadata[0], metadata[1]);
@@ -257,14 +260,15 @@ bool cell_network_save(CellNetwork *n, const char *path, const char *const *meta
                "the parameters were on the GPU, which is lost: nothing was written to `%s`", path);
   bool ok = !lost && *finite && cell_tensor_writer_write(writer, path, diag);
   cell_tensor_writer_destroy(writer);
-  free(values);
+  cell_arena_destroy(room);
   return ok;
 }
 
 bool cell_network_load(CellNetwork *n, const char *path, CellDiag *diag) {
   CellTensors *file = cell_tensors_read(path, diag);
   if (!file) return false;
-  double *values = param_room(n);
+  CellArena *room;
+  double *values = param_room(n, &room);
   bool ok = true;
   for (int i = 0; i < n->module->param_count; i++) {
     const CellParam *param = &n->module->params[i];
@@ -283,7 +287,7 @@ bool cell_network_load(CellNetwork *n, const char *path, CellDiag *diag) {
     cell_tensor_doubles(t, values);
     set_param(n, param, values);
   }
-  free(values);
+  cell_arena_destroy(room);
   cell_tensors_destroy(file);
   return ok;
 }
