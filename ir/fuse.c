@@ -105,8 +105,7 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
   int64_t stride = 1, at[FUSE_MAX_LOOPS] = {0}, to[FUSE_MAX_LOOPS] = {0};
   for (int d = x->val->rank - 1; d >= 0; d--) {
     if (x->dim[d].loaded >= 0 || x->dim[d].base || x->dim[d].scan) return false;
-    for (int t = 0; t < x->dim[d].count; t++)
-      at[x->dim[d].term[t].loop] += stride * x->dim[d].term[t].coef;
+    for (int t = 0; t < x->dim[d].count; t++) at[x->dim[d].loop[t]] += stride * x->dim[d].coef[t];
     stride *= x->val->shape[d];
   }
   if (x->val->axes) {
@@ -114,7 +113,7 @@ static bool same_walk(const FuseOp *reader, const FuseAccess *x, const FuseOp *w
       if (!(x->val->axes & CELL_AXIS(a))) continue;
       const FuseIndex *i = &x->axis[a];
       if (i->loaded >= 0 || i->base || i->scan) return false;
-      for (int t = 0; t < i->count; t++) at[i->term[t].loop] += stride * i->term[t].coef;
+      for (int t = 0; t < i->count; t++) at[i->loop[t]] += stride * i->coef[t];
       stride *= x->val->extent[a];
     }
   }

@@ -27,14 +27,12 @@ typedef struct FuseKernel FuseKernel;
  * position of an enclosing scan. */
 typedef struct {
   int64_t base;
-  int count;
-  struct {
-    int loop;
-    int64_t coef;
-  } term[CELL_MAX_RANK];
-  int loaded;   /* number of the op's operand that holds it, or -1 */
-  FuseOp *scan; /* the scan whose step it is, or NULL */
-} FuseIndex;
+  int64_t coef[CELL_MAX_RANK];
+  FuseOp *scan;   /* the scan whose step it is, or NULL */
+  int16_t loaded; /* number of the op's operand that holds it, or -1 */
+  int8_t loop[CELL_MAX_RANK];
+  int8_t count; /* of the terms */
+} FuseIndex;    /* kept small: an access has one for each axis and dimension */
 
 typedef enum { FUSE_CONSTANT, FUSE_RANGE, FUSE_POSITION, FUSE_VALUE } FuseAccessKind;
 
@@ -60,10 +58,10 @@ struct FuseVal {
   int producer_count, producer_capacity;
   FuseOp **consumers;
   int consumer_count, consumer_capacity;
-  bool global; /* read outside its kernel, or an input or output */
-  bool pinned; /* a scan's carry: scratch at the top of the kernel */
+  bool global;    /* read outside its kernel, or an input or output */
+  bool pinned;    /* a scan's carry: scratch at the top of the kernel */
   bool from_zero; /* a carry that starts as zeros */
-  int buffer;  /* of the plan, or -1 */
+  int buffer;     /* of the plan, or -1 */
   /* while its kernel is emitted */
   FusePlace place;
   int scratch;

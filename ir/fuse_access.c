@@ -14,7 +14,7 @@ FuseIndex fuse_index_const(int64_t base) {
 }
 FuseIndex fuse_index_loop(int loop) {
   FuseIndex x = fuse_index_const(0);
-  if (loop >= 0) x.count = 1, x.term[0].loop = loop, x.term[0].coef = 1;
+  if (loop >= 0) x.count = 1, x.loop[0] = loop, x.coef[0] = 1;
   return x;
 }
 
@@ -31,17 +31,17 @@ bool fuse_index_add(FuseIndex *a, const FuseIndex *b, int64_t by) {
   }
   for (int i = 0; i < b->count; i++) {
     int j = 0;
-    while (j < a->count && a->term[j].loop != b->term[i].loop) j++;
+    while (j < a->count && a->loop[j] != b->loop[i]) j++;
     if (j == CELL_MAX_RANK) return false;
-    if (j == a->count) a->count++, a->term[j].loop = b->term[i].loop, a->term[j].coef = 0;
-    a->term[j].coef += by * b->term[i].coef;
+    if (j == a->count) a->count++, a->loop[j] = b->loop[i], a->coef[j] = 0;
+    a->coef[j] += by * b->coef[i];
   }
   return true;
 }
 
 bool fuse_is_loop(const FuseIndex *x, int loop) {
   return loop >= 0 && x->base == 0 && x->loaded < 0 && !x->scan && x->count == 1 &&
-         x->term[0].loop == loop && x->term[0].coef == 1;
+         x->loop[0] == loop && x->coef[0] == 1;
 }
 
 /* dimensions i0..i of one shape and j0..j of another, equal but for 1s, keep their indices */

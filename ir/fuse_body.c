@@ -141,8 +141,7 @@ CellAffine fuse_loop_affine(FuseEmit *e, const FuseOp *op, int loop) {
 static CellAffine index_affine(FuseEmit *e, FuseOp *op, const FuseIndex *x) {
   CellAffine a = cell_affine(x->base);
   for (int i = 0; i < x->count; i++)
-    a = cell_affine_add(
-        a, cell_affine_scale(fuse_loop_affine(e, op, x->term[i].loop), x->term[i].coef));
+    a = cell_affine_add(a, cell_affine_scale(fuse_loop_affine(e, op, x->loop[i]), x->coef[i]));
   if (x->scan) a = cell_affine_add(a, cell_affine_var(x->scan->time_var, 1));
   if (x->loaded >= 0) {
     CellAffine l = cell_affine(0);
@@ -314,8 +313,8 @@ static int register_entry(FuseEmit *e, const FuseOp *op, const FuseAccess *x) {
       entry = entry * p->loops[l].extent + (int)index->base;
       continue;
     }
-    if (index->count != 1 || !fuse_is_loop(index, index->term[0].loop)) return -1;
-    int mine = index->term[0].loop;
+    if (index->count != 1 || !fuse_is_loop(index, index->loop[0])) return -1;
+    int mine = index->loop[0];
     if (fuse_class(e->f, op->loops[mine].cls) != fuse_class(e->f, p->loops[l].cls)) return -1;
     if (unrolled != (bool)(op->inner >> mine & 1)) return -1;
     if (unrolled) {

@@ -13,11 +13,10 @@ static int64_t loop_coef(const FuseAccess *x, int loop) {
   for (int a = 0; a < CELL_MAX_AXES; a++)
     if (x->val->axes & CELL_AXIS(a))
       for (int t = 0; t < x->axis[a].count; t++)
-        if (x->axis[a].term[t].loop == loop)
-          coef += x->axis[a].term[t].coef * x->val->axis_stride[a];
+        if (x->axis[a].loop[t] == loop) coef += x->axis[a].coef[t] * x->val->axis_stride[a];
   for (int d = 0; d < x->val->rank; d++)
     for (int t = 0; t < x->dim[d].count; t++)
-      if (x->dim[d].term[t].loop == loop) coef += x->dim[d].term[t].coef * x->val->dim_stride[d];
+      if (x->dim[d].loop[t] == loop) coef += x->dim[d].coef[t] * x->val->dim_stride[d];
   return coef;
 }
 
@@ -101,7 +100,8 @@ static bool is_zero_first(const FuseOp *scan, const FuseVal *val, int depth) {
   const FuseOp *p = val->producers[0];
   if (p->kind != FUSE_SCALAR || p->scalar != CELL_OP_MUL || p->region->scan != scan) return false;
   for (int i = 0; i < p->arg_count; i++)
-    if (p->args[i].kind == FUSE_VALUE && is_zero_first(scan, p->args[i].val, depth - 1)) return true;
+    if (p->args[i].kind == FUSE_VALUE && is_zero_first(scan, p->args[i].val, depth - 1))
+      return true;
   return false;
 }
 

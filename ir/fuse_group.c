@@ -55,8 +55,8 @@ static int loop_of_producer(const FuseOp *op) {
     if (p->kind != FUSE_CONTRACT || p->task < 0) continue;
     for (int d = 0; d < x->val->rank; d++)
       if (p->out_dim[d] == p->task && x->dim[d].count == 1 &&
-          fuse_is_loop(&x->dim[d], x->dim[d].term[0].loop))
-        return x->dim[d].term[0].loop;
+          fuse_is_loop(&x->dim[d], x->dim[d].loop[0]))
+        return x->dim[d].loop[0];
   }
   return -1;
 }
@@ -167,7 +167,7 @@ static void check_reading(FuseOp *op, FuseAccess *x, void *context) {
   int axis = producer->loops[producer->task].axis;
   if (axis >= 0) {
     const FuseIndex *index = &x->axis[axis];
-    if (index->count != 1 || index->loaded >= 0 || op->loops[index->term[0].loop].axis != axis)
+    if (index->count != 1 || index->loaded >= 0 || op->loops[index->loop[0]].axis != axis)
       r->own = false;
     return;
   }

@@ -387,8 +387,8 @@ static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, b
         s->k_extent = a[i].extent;
         FuseIndex begin = fuse_index_const(a[i].begin);
         for (int d = 0; d < s->b.val->rank; d++)
-          if (s->b.dim[d].count == 1 && s->b.dim[d].term[0].loop == op->loop_k)
-            fuse_index_add(&s->b.dim[d], &begin, s->b.dim[d].term[0].coef);
+          if (s->b.dim[d].count == 1 && s->b.dim[d].loop[0] == op->loop_k)
+            fuse_index_add(&s->b.dim[d], &begin, s->b.dim[d].coef[0]);
         s->add |= i > 0;
       }
     }

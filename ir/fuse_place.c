@@ -76,11 +76,11 @@ static void check_register(FuseOp *op, FuseAccess *x, void *context) {
     }
     bool unrolled = p->inner >> l & 1;
     if (index->count == 0 && unrolled && index->loaded < 0 && !index->scan) continue;
-    if (index->count != 1 || !fuse_is_loop(index, index->term[0].loop)) {
+    if (index->count != 1 || !fuse_is_loop(index, index->loop[0])) {
       r->registers = false;
       return;
     }
-    int mine = index->term[0].loop;
+    int mine = index->loop[0];
     // a loop that the reader opens itself has no constant positions
     bool fixed = (op->inner >> mine & 1) && !(op->loops[mine].reduced && op->reduce != CELL_SUM);
     if (unrolled != fixed || (op->inner >> mine & 1) != fixed) r->registers = false;

@@ -38,9 +38,9 @@ static bool read_tile(const FuseOp *reader, const FuseAccess *x, const FuseOp *m
     if (made->out_axis[a] < 0) {
       if (!is_nothing(&x->axis[a])) return false;
     } else if (made->out_axis[a] == of.row && x->axis[a].count == 1 &&
-               fuse_is_loop(&x->axis[a], x->axis[a].term[0].loop) &&
-               reader->loops[x->axis[a].term[0].loop].axis == a) {
-      tile->row = x->axis[a].term[0].loop;
+               fuse_is_loop(&x->axis[a], x->axis[a].loop[0]) &&
+               reader->loops[x->axis[a].loop[0]].axis == a) {
+      tile->row = x->axis[a].loop[0];
     } else {
       return false;
     }
@@ -51,7 +51,7 @@ static bool read_tile(const FuseOp *reader, const FuseAccess *x, const FuseOp *m
       if (!is_nothing(&x->dim[d])) return false;
       continue;
     }
-    int loop = x->dim[d].count == 1 ? x->dim[d].term[0].loop : -1;
+    int loop = x->dim[d].count == 1 ? x->dim[d].loop[0] : -1;
     if (made->out_dim[d] != of.column || loop < 0 || !fuse_is_loop(&x->dim[d], loop) ||
         reader->loops[loop].extent != x->val->shape[d])
       return false;

@@ -55,7 +55,7 @@ static void unify_access(FuseOp *op, FuseAccess *x, void *context) {
   for (int d = 0; d < val->rank; d++) {
     int l = p->out_dim[d];
     if (l < 0 || x->dim[d].count != 1) continue;
-    int mine = x->dim[d].term[0].loop;
+    int mine = x->dim[d].loop[0];
     if (!fuse_is_loop(&x->dim[d], mine) || op->loops[mine].extent != p->loops[l].extent) continue;
     join(f, p->loops[l].cls, op->loops[mine].cls);
   }
@@ -97,7 +97,7 @@ static int unit_score(const FuseOp *op, int loop) {
     while (d > 0 && x->val->shape[d] == 1) d--;
     const FuseIndex *index = &x->dim[d];
     for (int t = 0; t < index->count; t++)
-      if (index->term[t].loop == loop && index->term[t].coef == 1) score += 2;
+      if (index->loop[t] == loop && index->coef[t] == 1) score += 2;
   }
   int d = op->out->rank - 1;
   while (d > 0 && op->out_dim[d] < 0) d--;
@@ -163,16 +163,16 @@ static void check_aligned(FuseOp *op, FuseAccess *x, void *context) {
     int l = a->producer->out_dim[d];
     if (l < 0 || fuse_class(a->f, a->producer->loops[l].cls) != a->cls) continue;
     const FuseIndex *index = &x->dim[d];
-    found = index->count == 1 && fuse_is_loop(index, index->term[0].loop) &&
-            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls &&
+    found = index->count == 1 && fuse_is_loop(index, index->loop[0]) &&
+            fuse_class(a->f, op->loops[index->loop[0]].cls) == a->cls &&
             a->producer->out_offset[d] == 0 && a->val->shape[d] == a->producer->loops[l].extent;
   }
   for (int i = 0; i < CELL_MAX_AXES; i++) {
     int l = a->producer->out_axis[i];
     if (l < 0 || fuse_class(a->f, a->producer->loops[l].cls) != a->cls) continue;
     const FuseIndex *index = &x->axis[i];
-    found = index->count == 1 && fuse_is_loop(index, index->term[0].loop) &&
-            fuse_class(a->f, op->loops[index->term[0].loop].cls) == a->cls;
+    found = index->count == 1 && fuse_is_loop(index, index->loop[0]) &&
+            fuse_class(a->f, op->loops[index->loop[0]].cls) == a->cls;
   }
   a->aligned &= found;
 }
