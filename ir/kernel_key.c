@@ -83,7 +83,7 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
   case CELL_K_CONST: {
     uint64_t bits;
     memcpy(&bits, &s->number, sizeof bits);
-    add(key, s->dtype);
+    add(key, s->dtype == CELL_I);
     add(key, bits);
     break;
   }
@@ -93,12 +93,12 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_affine(key, &s->index);
     break;
   case CELL_K_LET:
-    add(key, pair(s->op, s->dtype));
+    add(key, pair(s->op, s->dtype == CELL_I));
     for (int i = 0; i < cell_op_info[s->op].arity; i++) add(key, (uint64_t)s->args[i]);
     break;
   case CELL_K_ACC: add(key, s->reduce); break;
   case CELL_K_UPDATE:
-    add(key, pair(s->reduce, s->args[0]));
+    add(key, pair(s->reduce == CELL_ARGMAX, s->args[0]));
     if (s->reduce == CELL_ARGMAX) add_affine(key, &s->index);
     break;
   case CELL_K_STORE:
