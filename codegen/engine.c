@@ -8,7 +8,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 static double now(void) {
@@ -19,38 +18,13 @@ static double now(void) {
 
 // ---- memory ----
 
-#define LARGE_PAGE ((size_t)2 << 20)
-
-static void on_large_pages(void *p, size_t bytes) {
-#if defined(MADV_HUGEPAGE)
-  if (bytes >= LARGE_PAGE) (void)madvise(p, bytes, MADV_HUGEPAGE);
-#else
-  (void)p, (void)bytes;
-#endif
-}
-
-// the whole block at once, zero, on large pages where the system has them
+// the whole block at once, zero
 static bool map_block(CellEngine *e, int64_t bytes, CellDiag *diag) {
   e->block_bytes = (size_t)(bytes > 0 ? bytes : 64);
-  e->block = mmap(NULL, e->block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (e->block == MAP_FAILED) {
-    e->block = NULL;
-    cell_error(diag, NULL, CELL_NOWHERE, "no memory for tensors: %lld bytes", (long long)bytes);
-    return false;
-  }
-  on_large_pages(e->block, e->block_bytes);
-  return true;
-}
-
-// a thread's scratch, zero: it is walked from end to end for every tile, so it wants few pages too
-static void *scratch_of_thread(size_t bytes) {
-  bool large = bytes >= LARGE_PAGE / 8;
-  if (large) bytes = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-  void *p = NULL;
-  if (posix_memalign(&p, large ? LARGE_PAGE : 4096, bytes) != 0) return NULL;
-  if (large) on_large_pages(p, bytes);
-  memset(p, 0, bytes);
-  return p;
+  e->block = cell_map(e->block_bytes);
+  if (e->block) return true;
+  cell_error(diag, NULL, CELL_NOWHERE, "no memory for tensors: %lld bytes", (long long)bytes);
+  return false;
 }
 
 static int64_t entries_of(CellDtype dtype, int64_t count, int64_t bit_row) {
@@ -171,6 +145,11 @@ static void fill_agenda(CellEngine *e, int program, const bool *small_kernels) {
   }
 }
 
+// bytes before and behind a thread's scratch, for guards
+static int64_t scratch_guard(const CellEngine *e) {
+  return (e->plan->guard_bytes + 63) / 64 * 64;
+}
+
 static bool open_cpu(CellEngine *e, CellDiag *diag) {
   const CellPlan *plan = e->plan;
   char message[1024] = "";
@@ -194,14 +173,14 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
     return false;
   }
 
-  // scratch of the neediest kernel for every thread
+  // scratch of the neediest kernel for every thread, which touches its own when it first runs
   for (int i = 0; i < plan->kernel_count; i++)
     if (scratch[i] > e->scratch_bytes) e->scratch_bytes = scratch[i];
   e->scratch_bytes = (e->scratch_bytes + 127) / 64 * 64;
-  int64_t guard = (plan->guard_bytes + 63) / 64 * 64;
+  int64_t guard = scratch_guard(e);
   e->scratch = CELL_NEW_ARRAY(e->arena, unsigned char *, (size_t)e->options.threads);
   for (int t = 0; t < e->options.threads; t++) {
-    e->scratch[t] = scratch_of_thread((size_t)(e->scratch_bytes + 2 * guard));
+    e->scratch[t] = cell_map((size_t)(e->scratch_bytes + 2 * guard));
     if (!e->scratch[t]) {
       cell_error(diag, NULL, CELL_NOWHERE, "no memory for scratch: %lld bytes",
                  (long long)e->scratch_bytes);
@@ -387,8 +366,9 @@ void cell_engine_destroy(CellEngine *e) {
   if (e->gpu) cell_gpu_close(e);
   if (e->jit) e->provider->destroy(e->jit);
   if (e->scratch)
-    for (int t = 0; t < e->options.threads; t++) free(e->scratch[t]);
-  if (e->block) munmap(e->block, e->block_bytes);
+    for (int t = 0; t < e->options.threads; t++)
+      cell_unmap(e->scratch[t], (size_t)(e->scratch_bytes + 2 * scratch_guard(e)));
+  cell_unmap(e->block, e->block_bytes);
   cell_arena_destroy(e->arena);
 }
 

@@ -37,22 +37,35 @@ CELL_NORETURN static void out_of_memory(size_t bytes) {
   exit(1);
 }
 
-/* ---- blocks ---- */
+/* ---- memory from the system ---- */
 
-// so many large pages, zero, or NULL
-static void *map_pages(size_t bytes) {
-  // a large page more, of which only what lies around the first whole one is given back
-  char *p =
-      mmap(NULL, bytes + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+// what is mapped for so many bytes; a large page takes as long as fifty small ones
+static size_t mapped_bytes(size_t bytes) {
+  size_t page = bytes >= LARGE_PAGE / 8 ? LARGE_PAGE : 4096;
+  return (bytes + page - 1) / page * page;
+}
+
+void *cell_map(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) return NULL;
+  size_t whole = mapped_bytes(bytes), more = whole >= LARGE_PAGE ? LARGE_PAGE : 0;
+  char *p = mmap(NULL, whole + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return NULL;
+  if (more == 0) return p;
+  // of a large page more than that, what lies around the first whole one is given back
   size_t before = LARGE_PAGE - (uintptr_t)p % LARGE_PAGE;
   munmap(p, before);
-  if (before < LARGE_PAGE) munmap(p + before + bytes, LARGE_PAGE - before);
+  if (before < LARGE_PAGE) munmap(p + before + whole, LARGE_PAGE - before);
 #if defined(MADV_HUGEPAGE)
-  (void)madvise(p + before, bytes, MADV_HUGEPAGE);
+  (void)madvise(p + before, whole, MADV_HUGEPAGE);
 #endif
   return p + before;
 }
+
+void cell_unmap(void *block, size_t bytes) {
+  if (block) munmap(block, mapped_bytes(bytes));
+}
+
+/* ---- blocks of arenas ---- */
 
 // Large pages of arenas that are gone, for the next ones: a used page costs what was used of it, a new one all.
 static _Atomic(Block *) kept[4];
@@ -84,7 +97,7 @@ static Block *new_block(size_t bytes) {
   if (old) return old;
   bool maps = !OWN_BLOCKS && whole > LARGE_PAGE / 2;
   if (maps) whole = (whole + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-  Block *block = maps ? map_pages(whole) : calloc(1, whole);
+  Block *block = maps ? cell_map(whole) : calloc(1, whole);
   if (!block) out_of_memory(bytes);
   block->size = whole - header_bytes;
   block->mapped = maps ? whole : 0;
@@ -94,7 +107,7 @@ static Block *new_block(size_t bytes) {
 static void free_block(Block *block) {
   if (block->mapped == LARGE_PAGE && keep(block)) return;
   if (block->mapped)
-    munmap(block, block->mapped);
+    cell_unmap(block, block->mapped);
   else
     free(block);
 }

@@ -47,6 +47,11 @@ void *cell_arena_grow(CellArena *arena, void *items, int count, int *capacity, s
   ((items) = cell_arena_grow((arena), (items), (count), &(capacity), sizeof *(items)),             \
    (items)[(count)++] = (value))
 
+/* Zeroed memory from the system, at least so many bytes: whole large pages where it is worth them and there are any, so
+ * that each is given at once when it is first touched. NULL: there is none. Given back with the same number. */
+void *cell_map(size_t bytes);
+void cell_unmap(void *block, size_t bytes);
+
 /* Heap blocks for long-lived objects; they end the program with a message when memory is out. */
 void *cell_malloc(size_t bytes); /* zeroed; free() releases it */
 
