@@ -8,6 +8,7 @@
 
 #include "ir/support.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,52 @@ static void test_arena_is_zeroed_and_aligned(void **state) {
   assert_int_equal(large[9999999], 0);
   cell_arena_destroy(arena);
   cell_arena_destroy(NULL);
+}
+
+/* several sizes of blocks, written to the end and given back; false: something was not zero */
+static void *use_arenas(void *number) {
+  for (size_t round = 0; round < 12; round++) {
+    CellArena *arena = cell_arena_create_for(round % 3 * 300000);
+    for (size_t i = 0; i < 90; i++) {
+      size_t bytes = i % 7 == 3 ? 70000 : 1000 + i * 100;
+      unsigned char *block = cell_arena_alloc(arena, bytes);
+      for (size_t k = 0; k < bytes; k++)
+        if (block[k] != 0) return NULL;
+      memset(block, 0xff, bytes);
+    }
+    cell_arena_destroy(arena);
+  }
+  return number;
+}
+
+static void test_what_arenas_leave_is_zero_again(void **state) {
+  (void)state;
+  enum { THREADS = 4 };
+  pthread_t threads[THREADS];
+  int numbers[THREADS];
+  assert_non_null(use_arenas(numbers));
+  for (int i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, use_arenas, &numbers[i]), 0);
+  for (int i = 0; i < THREADS; i++) {
+    void *result = NULL;
+    assert_int_equal(pthread_join(threads[i], &result), 0);
+    assert_ptr_equal(result, &numbers[i]);
+  }
+}
+
+static void test_mapped_memory_is_zero(void **state) {
+  (void)state;
+  const size_t sizes[] = {1, 4096, 100000, 300000, 5000000};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    unsigned char *block = cell_map(sizes[i]);
+    assert_non_null(block);
+    assert_int_equal((uintptr_t)block % 4096, 0);
+    for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(block[k], 0);
+    memset(block, 0xff, sizes[i]);
+    cell_unmap(block, sizes[i]);
+  }
+  assert_null(cell_map(SIZE_MAX));
+  cell_unmap(NULL, 0);
 }
 
 static void test_arena_strings(void **state) {
@@ -247,6 +294,8 @@ static void test_limit(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_arena_is_zeroed_and_aligned),
+      cmocka_unit_test(test_what_arenas_leave_is_zero_again),
+      cmocka_unit_test(test_mapped_memory_is_zero),
       cmocka_unit_test(test_arena_strings),
       cmocka_unit_test(test_push_keeps_what_was_there),
       cmocka_unit_test(test_text_grows),
