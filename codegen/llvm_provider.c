@@ -187,7 +187,7 @@ static CellKey kernel_key(const CellKernel *k, const CellSplit *split, const Cel
 // functions that are compiled together
 typedef struct {
   const Source *const *sources;
-  int count;
+  int count, weight;
   CellKey key;
   void *object; /* as cached: 8 bytes of scratch, then the object file */
   size_t length;
@@ -198,6 +198,7 @@ typedef struct {
   Source *sources; /* the kernels' entries, then the pieces */
   int source_count;
   Module *modules;
+  Module **order; /* the one that takes longest first */
   int module_count;
 } Jobs;
 
@@ -238,15 +239,14 @@ static void compile_module(Module *m, CellIsa isa, LLVMTargetMachineRef machine,
 }
 
 // takes modules one after the other; a thread makes its target machine when it first needs one
-static void compile_modules(Module *modules, int count, int *next, CellIsa isa,
-                            const char *folder) {
+static void compile_modules(const Jobs *jobs, int *next, CellIsa isa, const char *folder) {
   LLVMTargetMachineRef machine = NULL;
   for (;;) {
     int i;
 #pragma omp atomic capture
     i = (*next)++;
-    if (i >= count) break;
-    Module *m = &modules[i];
+    if (i >= jobs->module_count) break;
+    Module *m = jobs->order[i];
     m->object = cell_cache_read(folder, m->key, &m->length);
     if (m->object && m->length > sizeof(int64_t)) continue;
     free(m->object);
@@ -354,6 +354,12 @@ static int weight(const CellStmt *s) {
   return sum;
 }
 
+static int heavier_first(const void *a, const void *b) {
+  const Module *x = *(Module *const *)a, *y = *(Module *const *)b;
+  if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
+  return x < y ? -1 : x > y;
+}
+
 /* Puts the functions into modules, in order. A module ends behind a function whose key says so, or when it is
  * long; what is long by itself is alone. */
 static void make_modules(Jobs *jobs, CellArena *arena) {
@@ -374,11 +380,14 @@ static void make_modules(Jobs *jobs, CellArena *arena) {
     }
     order[at++] = source;
     source->module = jobs->module_count - 1;
-    m->count++;
+    m->count++, m->weight += own;
     m->key = cell_key(m->key, &source->key, sizeof source->key);
     sum += own;
     if (source->key.words[0] % 16 == 0) sum = LONG + 1;
   }
+  jobs->order = CELL_NEW_ARRAY(arena, Module *, (size_t)jobs->module_count + 1);
+  for (int i = 0; i < jobs->module_count; i++) jobs->order[i] = &jobs->modules[i];
+  qsort(jobs->order, (size_t)jobs->module_count, sizeof(Module *), heavier_first);
 }
 
 // the functions of all kernels, and in which modules they are
@@ -422,7 +431,7 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
   int next = 0;
   make_jobs(&jobs, &pieces, kernels, count, isa);
 #pragma omp parallel
-  compile_modules(jobs.modules, jobs.module_count, &next, isa, cache_dir);
+  compile_modules(&jobs, &next, isa, cache_dir);
 
   CellJit *jit = cell_malloc(sizeof *jit);
   bool good = true;
