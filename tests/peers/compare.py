@@ -179,23 +179,28 @@ GATED = Case("examples/gated.cell", *BREAKOUT[:2], [256, 256], 512, env=BREAKOUT
 SOFTMAX = Case("tests/peers/softmax.cell", *BREAKOUT[:2], [256, 256], 512, env=BREAKOUT[2])
 
 
-def drawn(run):
-    """The random generator's network for the date: its file, and the shapes that it is for. A text may be
-    refused (because no gradient reaches a parameter, say): then it is the next number's."""
+def draw(folder, seed):
+    """the random generator's network of a number: its file, and the shapes that it is for"""
     program = os.path.join(os.path.dirname(common.CELLC), "tests", "draw_cell")
     if not os.path.exists(program):
         raise Failed(f"{program} is not built (ninja -C build draw_cell)")
+    text = subprocess.run([program, str(seed)], capture_output=True, text=True, check=True).stdout
+    path = os.path.join(folder, f"drawn-{seed}.cell")
+    with open(path, "w") as file:
+        file.write(text)
+    shape, actions = re.search(r"^# --obs (\S+) --actions (\S+)", text).groups()
+    # a network without memory has no context; where it has one, the text says how long
+    context, lr = re.search(r"context = (\d+)", text), re.search(r"lr = ([\d.e-]+)", text)
+    return Case(path, shape, int(actions.split(":")[0]), [], 512, action_code=actions,
+                context=int(context.group(1)) if context else 1, lr=float(lr.group(1)),
+                settings=("train.batch=512",))
+
+
+def drawn(run):
+    """The network of the date. A text may be refused (because no gradient reaches a parameter, say): then it is
+    the next number's."""
     for seed in range(run.date, run.date + 5):
-        text = subprocess.run([program, str(seed)], capture_output=True, text=True, check=True).stdout
-        path = os.path.join(run.folder, f"drawn-{seed}.cell")
-        with open(path, "w") as file:
-            file.write(text)
-        shape, actions = re.search(r"^# --obs (\S+) --actions (\S+)", text).groups()
-        # a network without memory has no context; where it has one, the text says how long
-        context, lr = re.search(r"context = (\d+)", text), re.search(r"lr = ([\d.e-]+)", text)
-        case = Case(path, shape, int(actions.split(":")[0]), [], 512, action_code=actions,
-                    context=int(context.group(1)) if context else 1, lr=float(lr.group(1)),
-                    settings=("train.batch=512",))
+        case = draw(run.folder, seed)
         try:
             common.info(case)
             return case
