@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "frontend/frontend.h"
+#include "tests/support/golden.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -57,18 +58,6 @@ static Build build(const char *text) {
   cell_diag_print(b.diag, stderr, false);
   fail_msg("does not build:\n%s", text);
   return b;
-}
-
-static char *read_file(const char *path) {
-  FILE *file = fopen(path, "rb");
-  if (!file) return NULL;
-  fseek(file, 0, SEEK_END);
-  size_t length = (size_t)ftell(file);
-  rewind(file);
-  char *text = cell_malloc(length + 1);
-  if (fread(text, 1, length, file) != length) text[0] = 0;
-  fclose(file);
-  return text;
 }
 
 static int count_ops(const CellGraph *g, CellOp op) {
@@ -121,7 +110,7 @@ static void read_options(CellArena *arena, const char *text, CellSpecOptions *op
 static void check_messages(const char *name) {
   char path[4096];
   snprintf(path, sizeof path, GOLDEN "%s", name);
-  char *text = read_file(path);
+  char *text = cell_test_read(path, NULL);
   const char *sets[8];
   CellArena *arena = cell_arena_create();
   CellSpecOptions load;
@@ -136,18 +125,7 @@ static void check_messages(const char *name) {
   assert_true(b.diag->error_count > 0);
 
   snprintf(path + strlen(path) - 5, 6, ".err");
-  const char *update = getenv("CELLC_UPDATE_GOLDEN");
-  if (update && strcmp(update, "1") == 0) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    fwrite(messages, 1, length, file);
-    fclose(file);
-  } else {
-    char *expected = read_file(path);
-    if (!expected || strcmp(expected, messages) != 0)
-      fail_msg("%s: expected\n%s\ngot\n%s", path, expected ? expected : "(no file)", messages);
-    free(expected);
-  }
+  cell_test_golden(path, messages);
   cell_arena_destroy(arena);
   free(messages);
   free(text);
@@ -672,7 +650,7 @@ static void test_examples(void **state) {
     if (!dot || strcmp(dot, ".cell") != 0) continue;
     char path[4096];
     snprintf(path, sizeof path, CELLC_SOURCE_DIR "/examples/%s", e->d_name);
-    char *text = read_file(path);
+    char *text = cell_test_read(path, NULL);
     CellBuildOptions options = {.act_batch = 1, .update = true, .sync = true};
     CellSpecOptions load = {0};
     const char *const *variants = NULL;
@@ -697,7 +675,7 @@ static void test_examples(void **state) {
 /* the first example of docs/language.md builds, and its table has every setting with its default */
 static void test_docs(void **state) {
   (void)state;
-  char *text = read_file(CELLC_SOURCE_DIR "/docs/language.md");
+  char *text = cell_test_read(CELLC_SOURCE_DIR "/docs/language.md", NULL);
   assert_non_null(text);
   char *from = strstr(text, "```\n") + 4;
   char *example = strndup(from, (size_t)(strstr(from, "```") - from));

@@ -17,26 +17,12 @@
 #include <sys/stat.h>
 
 #include "frontend/parse.h"
+#include "tests/support/golden.h"
 
 #define GOLDEN CELLC_SOURCE_DIR "/tests/frontend/parse/"
 #define EXAMPLES CELLC_SOURCE_DIR "/examples/"
 
 /* ---- helpers ---- */
-
-/* the bytes of a file, or NULL; free() releases them */
-static char *read_file(const char *path, size_t *length) {
-  FILE *file = fopen(path, "rb");
-  char *bytes;
-
-  if (!file) return NULL;
-  fseek(file, 0, SEEK_END);
-  *length = (size_t)ftell(file);
-  rewind(file);
-  bytes = cell_malloc(*length + 1);
-  if (fread(bytes, 1, *length, file) != *length) *length = 0;
-  fclose(file);
-  return bytes;
-}
 
 typedef enum { PARSE_FILE, PARSE_SETTINGS, PARSE_EXPRESSION } Mode;
 
@@ -93,36 +79,6 @@ static void outcome_free(Outcome *out) {
   free(out->messages);
 }
 
-static bool updating(void) {
-  const char *flag = getenv("CELLC_UPDATE_GOLDEN");
-  return flag && strcmp(flag, "1") == 0;
-}
-
-/* compares with a golden file, or writes it; an empty text means that there is no such file */
-static void check_golden(const char *path, const char *text) {
-  size_t length = 0;
-  char *expected;
-
-  if (updating()) {
-    if (*text == '\0') {
-      remove(path);
-      return;
-    }
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    return;
-  }
-  expected = read_file(path, &length);
-  if (!expected && *text == '\0') return;
-  if (!expected || strcmp(expected, text) != 0) {
-    print_error("%s differs; run with CELLC_UPDATE_GOLDEN=1 and review. Now:\n%s", path, text);
-    fail();
-  }
-  free(expected);
-}
-
 static int is_cell(const struct dirent *entry) {
   size_t length = strlen(entry->d_name);
   return length > 5 && strcmp(entry->d_name + length - 5, ".cell") == 0;
@@ -142,7 +98,7 @@ static int each_file(const char *folder,
 
     snprintf(path, sizeof path, "%s%s", folder, entries[i]->d_name);
     snprintf(base, sizeof base, "%.*s", (int)strlen(entries[i]->d_name) - 5, entries[i]->d_name);
-    text = read_file(path, &length);
+    text = cell_test_read(path, &length);
     assert_non_null(text);
     check(base, text, length);
     free(text);
@@ -162,11 +118,11 @@ static void check_case(const char *base, const char *text, size_t length) {
   snprintf(name, sizeof name, "%s.cell", base);
   out = parse(PARSE_FILE, name, text, length);
   snprintf(path, sizeof path, GOLDEN "%s.err", base);
-  check_golden(path, out.messages);
+  cell_test_golden(path, out.messages);
 
   // after errors a tree is only compared where a golden file asks for it
   snprintf(path, sizeof path, GOLDEN "%s.ast", base);
-  if (out.errors == 0 || stat(path, &status) == 0) check_golden(path, out.tree);
+  if (out.errors == 0 || stat(path, &status) == 0) cell_test_golden(path, out.tree);
   outcome_free(&out);
 }
 
@@ -181,7 +137,7 @@ static void check_example(const char *base, const char *text, size_t length) {
 
   assert_string_equal(out.messages, "");
   snprintf(path, sizeof path, GOLDEN "example-%s.ast", base);
-  check_golden(path, out.tree);
+  cell_test_golden(path, out.tree);
   outcome_free(&out);
 }
 
@@ -198,7 +154,7 @@ static void test_prelude(void **state) {
   (void)state;
   assert_int_equal(strlen(text), length);
   assert_string_equal(out.messages, "");
-  check_golden(GOLDEN "prelude.ast", out.tree);
+  cell_test_golden(GOLDEN "prelude.ast", out.tree);
   outcome_free(&out);
 }
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "ir/algebra.h"
+#include "tests/support/golden.h"
 #include "tests/support/ir_text.h"
 #include "tests/support/random_graph.h"
 
@@ -67,19 +68,6 @@ static void test_random_graphs(void **state) {
 
 /* ---- a case a rule ---- */
 
-static char *read_file(CellArena *arena, const char *path) {
-  FILE *file = fopen(path, "rb");
-  if (!file) return NULL;
-  CellText text = {0};
-  char block[4096];
-  size_t n;
-  while ((n = fread(block, 1, sizeof block, file)) > 0) cell_text_append(&text, block, n);
-  fclose(file);
-  char *copy = cell_arena_strndup(arena, text.data ? text.data : "", text.length);
-  cell_text_free(&text);
-  return copy;
-}
-
 /* passes/algebra_RULE.ir through that rule alone is passes/algebra_RULE.out */
 static void test_each_rule(void **state) {
   (void)state;
@@ -87,7 +75,7 @@ static void test_each_rule(void **state) {
   for (int i = 0; i < cell_rule_count; i++) {
     CellArena *arena = cell_arena_create();
     const char *name = cell_rules[i].name;
-    char *text = read_file(arena, cell_arena_printf(arena, "%s%s.ir", folder, name));
+    char *text = cell_test_read(cell_arena_printf(arena, "%s%s.ir", folder, name), NULL);
     if (!text) fail_msg("rule %s has no case", name);
     CellGraph *g = cell_test_parse(arena, text);
     int applied = 0;
@@ -97,14 +85,8 @@ static void test_each_rule(void **state) {
     check_same(g, after, 1);
     char *got = cell_test_print(arena, after);
     const char *path = cell_arena_printf(arena, "%s%s.out", folder, name);
-    if (getenv("CELLC_UPDATE_GOLDEN")) {
-      FILE *file = fopen(path, "wb");
-      assert_non_null(file);
-      fputs(got, file);
-      fclose(file);
-    }
-    char *expected = read_file(arena, path);
-    if (!expected || strcmp(expected, got) != 0) fail_msg("%s: now\n%s", path, got);
+    cell_test_golden(path, got);
+    free(text);
     cell_arena_destroy(arena);
   }
 }

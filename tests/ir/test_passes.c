@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "ir/rewrite.h"
+#include "tests/support/golden.h"
 #include "tests/support/ir_text.h"
 #include "tests/support/random_graph.h"
 
@@ -143,37 +144,18 @@ static void test_parts_keep_values(void **state) {
 
 /* ---- goldens ---- */
 
-static char *read_file(CellArena *arena, const char *path) {
-  FILE *file = fopen(path, "rb");
-  if (!file) return NULL;
-  CellText text = {0};
-  char block[4096];
-  size_t n;
-  while ((n = fread(block, 1, sizeof block, file)) > 0) cell_text_append(&text, block, n);
-  fclose(file);
-  char *copy = cell_arena_strndup(arena, text.data ? text.data : "", text.length);
-  cell_text_free(&text);
-  return copy;
-}
-
 /* NAME.ir through one pass is NAME.out */
 static void check_golden(const char *name, bool (*pass)(CellModule *, CellDiag *)) {
   CellArena *arena = cell_arena_create();
   const char *folder = CELLC_SOURCE_DIR "/tests/ir/passes";
   const char *out = cell_arena_printf(arena, "%s/%s.out", folder, name);
-  char *text = read_file(arena, cell_arena_printf(arena, "%s/%s.ir", folder, name));
+  char *text = cell_test_read(cell_arena_printf(arena, "%s/%s.ir", folder, name), NULL);
   if (!text) fail_msg("no %s/%s.ir", folder, name);
   CellModule *m = module_of(cell_test_parse(arena, text));
   run(m, pass);
   char *got = cell_test_print(arena, m->programs[0]);
-  if (getenv("CELLC_UPDATE_GOLDEN")) {
-    FILE *file = fopen(out, "wb");
-    assert_non_null(file);
-    fputs(got, file);
-    fclose(file);
-  }
-  char *expected = read_file(arena, out);
-  if (!expected || strcmp(expected, got) != 0) fail_msg("%s:\n%s", name, got);
+  cell_test_golden(out, got);
+  free(text);
   cell_arena_destroy(arena);
 }
 
