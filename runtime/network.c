@@ -121,6 +121,10 @@ fail:
   return NULL;
 }
 
+CellDiagMark cell_diag_mark(const CellDiag *diag) {
+  return (CellDiagMark){diag->record_count, diag->error_count, diag->warning_count};
+}
+
 // what the GPU lacks, if that is the first thing that went wrong behind record `first`
 static const char *gpu_lacks(const CellDiag *diag, int first) {
   for (int i = first; i < diag->record_count; i++) {
@@ -133,13 +137,20 @@ static const char *gpu_lacks(const CellDiag *diag, int first) {
   return NULL;
 }
 
+const char *cell_cpu_instead(const CellEngineOptions *engine, CellDiagMark since, CellDiag *diag) {
+  const char *why = engine->cpu_will_do ? gpu_lacks(diag, since.records) : NULL;
+  if (!why) return NULL;
+  // what of it concerns the network will be said again
+  diag->record_count = since.records;
+  diag->error_count = since.errors, diag->warning_count = since.warnings;
+  return why;
+}
+
 CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag) {
-  int records = diag->record_count, errors = diag->error_count, warnings = diag->warning_count;
+  CellDiagMark mark = cell_diag_mark(diag);
   CellNetwork *n = open_on(options, diag);
-  const char *why = n || !options->engine.cpu_will_do ? NULL : gpu_lacks(diag, records);
+  const char *why = n ? NULL : cell_cpu_instead(&options->engine, mark, diag);
   if (!why) return n;
-  // what was said so far is forgotten; what of it concerns the network will be said again
-  diag->record_count = records, diag->error_count = errors, diag->warning_count = warnings;
   CellNetworkOptions cpu = *options;
   cpu.backend = CELL_BACKEND_CPU;
   n = open_on(&cpu, diag);

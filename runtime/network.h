@@ -47,6 +47,14 @@ CellShapes cell_env_shapes(const CellEnvKind *kind);
 /* NULL on errors, all of which are in diag. The parameters are zero. With engine.cpu_will_do, a GPU that is asked
  * for and will not do (memory, shared memory, its compiler) is no error: the network is on the CPU. */
 CellNetwork *cell_network_open(const CellNetworkOptions *options, CellDiag *diag);
+/* How much was said so far. */
+typedef struct {
+  int records, errors, warnings;
+} CellDiagMark;
+CellDiagMark cell_diag_mark(const CellDiag *diag);
+/* For who could not make an engine: why the GPU will not do, if that was the first error since the mark and
+ * engine.cpu_will_do (all that was said since is then forgotten; the text lives as long as diag). Else NULL. */
+const char *cell_cpu_instead(const CellEngineOptions *engine, CellDiagMark since, CellDiag *diag);
 void cell_network_close(CellNetwork *network); /* NULL is fine */
 
 /* Zeroes every state, then draws the parameters; target parameters become equal to them. */

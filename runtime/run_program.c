@@ -2,6 +2,7 @@
 #include "runtime/run_program.h"
 
 #include "runtime/init.h"
+#include "runtime/network.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ typedef struct {
 
 typedef struct {
   const CellRunProgram *o;
+  CellBackend backend; // o's, or the CPU instead of a GPU that will not do
   CellArena *arena;
   CellDiag *diag;
   CellTensorWriter *out;
@@ -405,14 +407,35 @@ static bool trace(Run *r, Machine *m, const char *program, const CellBuildOption
 
 // from graphs to something that runs
 static bool start(Run *r, Machine *m) {
-  const CellRunProgram *o = r->o;
-  if (o->backend != CELL_BACKEND_INTERP) {
-    CellTarget target = cell_engine_target(o->backend, &o->engine);
+  const CellEngineOptions *engine = &r->o->engine;
+  if (r->backend != CELL_BACKEND_INTERP) {
+    CellTarget target = cell_engine_target(r->backend, engine);
     m->plan = cell_plan_create(r->arena, m->module, &target, NULL, r->diag);
     if (!m->plan) return false;
   }
-  m->engine = cell_engine_create(m->module, m->plan, o->backend, &o->engine, r->diag);
+  m->engine = cell_engine_create(m->module, m->plan, r->backend, engine, r->diag);
   return m->engine != NULL;
+}
+
+static void stop(Machine *m) {
+  cell_engine_destroy(m->engine);
+  m->engine = NULL;
+}
+
+static bool start_both(Run *r) {
+  return start(r, &r->main) && (!r->inspect.module || start(r, &r->inspect));
+}
+
+// both on one back end: on the CPU where the GPU will not do for one of them
+static bool start_all(Run *r) {
+  CellDiagMark mark = cell_diag_mark(r->diag);
+  if (start_both(r)) return true;
+  const char *why = cell_cpu_instead(&r->o->engine, mark, r->diag);
+  if (!why) return false;
+  if (r->o->cpu_because) *r->o->cpu_because = why;
+  stop(&r->main), stop(&r->inspect);
+  r->backend = CELL_BACKEND_CPU;
+  return start_both(r);
 }
 
 // what inspect has to compute; none if only states are asked for
@@ -577,7 +600,7 @@ static void read_result(const Machine *m, const Result *result, double *out) {
 
 static void write(Run *r, const char *name, int rank, const int64_t *shape, bool whole,
                   const double *values) {
-  CellTensorType type = r->o->backend == CELL_BACKEND_CPU || r->o->backend == CELL_BACKEND_CUDA
+  CellTensorType type = r->backend == CELL_BACKEND_CPU || r->backend == CELL_BACKEND_CUDA
                             ? CELL_TENSOR_F32
                             : CELL_TENSOR_F64;
   if (whole) type = CELL_TENSOR_I32;
@@ -730,7 +753,8 @@ static bool run_act(Run *r) {
 }
 
 bool cell_run_program(const CellRunProgram *options, CellTensorWriter *out, CellDiag *diag) {
-  Run r = {.o = options, .out = out, .diag = diag, .arena = cell_arena_create()};
+  Run r = {.o = options, .backend = options->backend, .out = out, .diag = diag};
+  r.arena = cell_arena_create();
   r.act = strcmp(options->program, "act") == 0;
   r.update = strcmp(options->program, "update") == 0;
   r.source = cell_diag_source(diag, options->name, options->text, options->length);
@@ -741,13 +765,11 @@ bool cell_run_program(const CellRunProgram *options, CellTensorWriter *out, Cell
     ok = read_states(&r) && ok;
     ok = read_data(&r) && ok;
   }
-  ok = ok && trace_all(&r) && check_outputs(&r) && start(&r, &r.main) &&
-       (!r.inspect.module || start(&r, &r.inspect)) &&
+  ok = ok && trace_all(&r) && check_outputs(&r) && start_all(&r) &&
        (r.act      ? run_act(&r)
         : r.update ? run_update(&r)
                    : run_sync(&r));
-  cell_engine_destroy(r.main.engine);
-  cell_engine_destroy(r.inspect.engine);
+  stop(&r.main), stop(&r.inspect);
   cell_arena_destroy(r.arena);
   return ok;
 }

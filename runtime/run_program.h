@@ -38,6 +38,8 @@ typedef struct {
   CellShapes shapes;
   CellBackend backend;
   CellEngineOptions engine;
+  /* NULL, or where the reason goes why it ran on the CPU (engine.cpu_will_do); it lives as long as diag */
+  const char **cpu_because;
   const char *program; /* "act", "update" or "sync" */
   const CellTensors *in;
   const char *in_name; /* for messages */

@@ -61,7 +61,7 @@ static bool measure(const CellBenchOptions *o, CellNetwork *n, CellTrain *train,
 bool cell_bench_run(const CellCli *cli, const CellBenchOptions *o, CellDiag *diag) {
   CellNetwork *n = cell_network_open(&o->network, diag);
   if (!n) return false;
-  cell_cli_say_backend(cli, n);
+  cell_cli_say_backend(cli, n->cpu_because);
   CellTrain train = *cell_spec_train(n->spec);
   cell_network_init(n, 0, train.init_shared);
   Figures f = {0};

@@ -274,7 +274,7 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
   double before = cell_now();
   CellNetwork *n = cell_network_open(&o->network, diag);
   if (!n) return false;
-  cell_cli_say_backend(cli, n);
+  cell_cli_say_backend(cli, n->cpu_because);
   f.open_seconds = cell_now() - before;
   f.open_peak = cell_bench_peak_bytes();
   before = cell_now();

@@ -129,7 +129,7 @@ int cell_cmd_eval(int argc, const char **argv) {
   CellDiag *diag = cell_diag_create();
   CellPolicy policy;
   bool ok = cell_policy_open(cli.words[0], &options, &policy, diag);
-  if (ok) cell_cli_say_backend(&cli, policy.network);
+  if (ok) cell_cli_say_backend(&cli, policy.network->cpu_because);
   ok = ok && evaluate_all(&cli, &o, &policy, diag);
   cell_policy_close(&policy);
   code = cell_cli_report(&cli, diag);

@@ -23,12 +23,16 @@ static void split_names(CellCli *cli, const char *list, CellRunProgram *run) {
   run->outputs = names;
 }
 
-static bool run_file(Options *o, CellDiag *diag) {
+static bool run_file(const CellCli *cli, Options *o, CellDiag *diag) {
   CellTensors *in = cell_tensors_read(o->in, diag);
   if (!in) return false;
   o->run.in = in, o->run.in_name = o->in;
   CellTensorWriter *out = cell_tensor_writer_create();
-  bool ok = cell_run_program(&o->run, out, diag) && cell_tensor_writer_write(out, o->out, diag);
+  const char *cpu_because = NULL;
+  o->run.cpu_because = &cpu_because;
+  bool ok = cell_run_program(&o->run, out, diag);
+  cell_cli_say_backend(cli, cpu_because);
+  ok = ok && cell_tensor_writer_write(out, o->out, diag);
   cell_tensor_writer_destroy(out);
   cell_tensors_destroy(in);
   return ok;
@@ -103,7 +107,7 @@ int cell_cmd_run(int argc, const char **argv) {
   o.run.backend = n->backend, o.run.engine = n->engine;
   o.run.program = program;
   CellDiag *diag = cell_diag_create();
-  bool ok = run_file(&o, diag);
+  bool ok = run_file(&cli, &o, diag);
   code = cell_cli_report(&cli, diag);
   if (!ok && code == CELL_EXIT_OK) code = CELL_EXIT_FAILED;
   cell_diag_destroy(diag);

@@ -239,7 +239,7 @@ static int train(CellCli *cli, Options *o, int argc, const char **argv, CellDiag
   json_t *description = NULL;
   CellNetwork *network = try_environment(o, diag) ? cell_network_open(&o->network, diag) : NULL;
   if (!network) goto done;
-  cell_cli_say_backend(cli, network);
+  cell_cli_say_backend(cli, network->cpu_because);
   if (network->cpu_because) o->backend_name = "cpu";
   const char *name = cell_spec_name(network->spec);
   const CellTrain *settings = cell_spec_train(network->spec);

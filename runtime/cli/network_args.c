@@ -51,8 +51,8 @@ static int find_gpu(CellCli *cli, bool automatic, CellNetworkOptions *options) {
   return -1;
 }
 
-void cell_cli_say_backend(const CellCli *cli, const CellNetwork *network) {
-  if (network->cpu_because) say_cpu(cli, network->cpu_because);
+void cell_cli_say_backend(const CellCli *cli, const char *cpu_because) {
+  if (cpu_because) say_cpu(cli, cpu_because);
 }
 
 int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, const char *precision,

@@ -15,8 +15,8 @@ int cell_cli_network(CellCli *cli, const char *path, CellNetworkOptions *options
  * be used, else the CPU, which it says on stderr. */
 int cell_cli_backend(CellCli *cli, const char *backend, const char *threads, const char *precision,
                      CellNetworkOptions *options);
-/* Says the same where it was found out only when the network was opened. */
-void cell_cli_say_backend(const CellCli *cli, const CellNetwork *network);
+/* Says the same where it was found out only when the network was opened (NULL: it was not). */
+void cell_cli_say_backend(const CellCli *cli, const char *cpu_because);
 /* Their rows in a table of options. */
 #define CELL_CLI_BACKEND_ROWS(backend, precision)                                                  \
   {"backend",  0, POPT_ARG_STRING,                                                                 \

@@ -82,6 +82,32 @@ static void unusable(void **state) {
   }
 }
 
+#define RUN "run " TINY "--obs 1 --actions 3 --program act --in obs --out out --backend "
+
+// the same of a single program
+static void unusable_run(void **state) {
+  (void)state;
+  // a header's length, the header, zeros
+  expect_line("printf '\\074\\0\\0\\0\\0\\0\\0\\0%s\\0\\0\\0\\0\\0\\0\\0\\0' "
+              "'{\"obs\":{\"dtype\":\"F32\",\"shape\":[1,2,1],\"data_offsets\":[0,8]}}' > obs",
+              0, "");
+  static const char *const rows[][2] = {
+      {HERE "CELLC_FAKE_CUDA=narrow", "bytes of shared memory; a block on fibers may have 1024"},
+      {HERE "CELLC_FAKE_CUDA=small", "could not give memory to tensors: out of memory"},
+      {HERE "CELLC_FAKE_CUDA=broken XDG_CACHE_HOME=$PWD/empty", "NVRTC could not compile"},
+      {NOWHERE, "could not open the driver"}};
+  expect(RUN "cpu", 0, "");
+  expect_line("mv out cpu.out", 0, "");
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    expect_in(rows[i][0], RUN "cuda", 3, rows[i][1], 1);
+    expect_in(rows[i][0], RUN "auto", 0, rows[i][1], 1);
+    expect_in(rows[i][0], RUN "auto", 0, "runs on the CPU", 1);
+    expect_line("cmp out cpu.out", 0, "");
+  }
+  // a GPU that fails while it runs is an error
+  expect_in(HERE "CELLC_FAKE_CUDA=lost", RUN "auto", 3, "is lost to this process", 1);
+}
+
 static void bench(void **state) {
   (void)state;
   expect_in(HERE, ACT "cuda", 0, "launches one by one", 1);
@@ -154,9 +180,10 @@ static void nodes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(doctor), cmocka_unit_test(without_a_gpu), cmocka_unit_test(unusable),
-      cmocka_unit_test(bench),  cmocka_unit_test(environments),  cmocka_unit_test(lost),
-      cmocka_unit_test(nodes),  cmocka_unit_test(training)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(doctor),   cmocka_unit_test(without_a_gpu),
+                                     cmocka_unit_test(unusable), cmocka_unit_test(unusable_run),
+                                     cmocka_unit_test(bench),    cmocka_unit_test(environments),
+                                     cmocka_unit_test(lost),     cmocka_unit_test(nodes),
+                                     cmocka_unit_test(training)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
