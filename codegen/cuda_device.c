@@ -147,10 +147,19 @@ static bool place(CellEngine *e, CellGpu *g, CellDiag *diag) {
   }
   size_t arena = (size_t)(e->plan->arena_bytes > 0 ? e->plan->arena_bytes : 64);
   size_t workspace = (size_t)(g->code->workspace_bytes > 0 ? g->code->workspace_bytes : 64);
-  return cell_gpu_check(g, g->d->alloc(&g->arena, arena), "give memory to tensors", diag) &&
-         cell_gpu_check(g, g->d->alloc(&g->workspace, workspace), "give memory to scratch", diag) &&
-         cell_gpu_check(g, g->d->fill(g->arena, 0, arena, g->stream), "clear memory", diag) &&
-         cell_gpu_check(g, g->d->synchronize(g->stream), "clear memory", diag);
+  bool good =
+      cell_gpu_check(g, g->d->alloc(&g->arena, arena), "give memory to tensors", diag) &&
+      cell_gpu_check(g, g->d->alloc(&g->workspace, workspace), "give memory to scratch", diag) &&
+      cell_gpu_check(g, g->d->fill(g->arena, 0, arena, g->stream), "clear memory", diag);
+  for (int i = 0; i < e->slot_count && good; i++) {
+    const CellBuffer *b = &e->plan->buffers[i];
+    if (b->kind != CELL_BUFFER_CONSTANT || b->number == 0) continue;
+    const void *data = (unsigned char *)e->block + b->offset;
+    good = cell_gpu_check(
+        g, g->d->upload(cell_gpu_address(e, i), data, bytes_of(&e->slots[i]), g->stream),
+        "take a constant", diag);
+  }
+  return good && cell_gpu_check(g, g->d->synchronize(g->stream), "clear memory", diag);
 }
 
 bool cell_gpu_open(CellEngine *e, CellDiag *diag) {

@@ -86,6 +86,21 @@ static void slots_of_plan(CellEngine *e) {
   }
 }
 
+// The numbers of constant buffers, in a block of zeros.
+static void fill_constants(CellEngine *e) {
+  for (int i = 0; i < e->slot_count; i++) {
+    if (e->slots[i].kind != CELL_BUFFER_CONSTANT || e->plan->buffers[i].number == 0) continue;
+    double number = e->plan->buffers[i].number, *wide = e->slots[i].data;
+    float *narrow = (float *)((unsigned char *)e->block + e->plan->buffers[i].offset);
+    for (int64_t j = 0; j < e->slots[i].count; j++) {
+      if (cell_engine_wide(e))
+        wide[j] = number;
+      else
+        narrow[j] = (float)number;
+    }
+  }
+}
+
 // doubles side by side: interpreters share nothing
 static bool place_wide(CellEngine *e, CellDiag *diag) {
   int64_t total = 0;
@@ -96,6 +111,7 @@ static bool place_wide(CellEngine *e, CellDiag *diag) {
     e->slots[i].data = next;
     next += e->slots[i].entries;
   }
+  if (e->plan) fill_constants(e);
   return true;
 }
 
@@ -103,6 +119,7 @@ static bool place_in_arena(CellEngine *e, CellDiag *diag) {
   if (!map_block(e, e->plan->arena_bytes, diag)) return false;
   for (int i = 0; i < e->slot_count; i++)
     e->slots[i].data = (unsigned char *)e->block + e->plan->buffers[i].offset;
+  fill_constants(e);
   return true;
 }
 
@@ -348,7 +365,9 @@ CellEngine *cell_engine_create(const CellModule *m, const CellPlan *plan, CellBa
       good = place_wide(e, diag);
     } else if (backend == CELL_BACKEND_CUDA) {
       // untouched pages of the block cost nothing: only states have a copy on the host
-      good = map_block(e, plan->arena_bytes, diag) && cell_gpu_open(e, diag);
+      good = map_block(e, plan->arena_bytes, diag);
+      if (good) fill_constants(e);
+      good = good && cell_gpu_open(e, diag);
     } else if (!cell_isa_runs(e->options.isa)) {
       cell_error(diag, CELL_E_ISA, CELL_NOWHERE, "this machine has not the vectors asked for");
       good = false;

@@ -23,7 +23,7 @@ CellSlot *cell_engine_slot(CellEngine *e, const char *program, const char *name)
   CellSlot *state = NULL;
   for (int i = 0; i < e->slot_count; i++) {
     CellSlot *slot = &e->slots[i];
-    if (slot->kind == CELL_BUFFER_TEMP || strcmp(slot->name, name) != 0) continue;
+    if (slot->kind >= CELL_BUFFER_TEMP || strcmp(slot->name, name) != 0) continue;
     if (slot->program >= 0 && slot->program == number) return slot;
     if (slot->program < 0) state = slot;
   }

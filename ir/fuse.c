@@ -46,10 +46,7 @@ static int add_buffer(CellPlan *plan, CellBufferKind kind, const FuseVal *val, c
                       int program) {
   CellBuffer b = {
       .name = name, .kind = kind, .dtype = val->dtype, .program = program, .first = -1, .last = -1};
-  b.count = 1;
-  for (int d = 0; d < val->rank; d++) b.count *= val->shape[d];
-  for (int a = 0; a < CELL_MAX_AXES; a++)
-    if (val->axes & CELL_AXIS(a)) b.count *= val->extent[a];
+  b.count = fuse_val_count(val);
   CELL_PUSH(plan->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity, b);
   return plan->buffer_count - 1;
 }

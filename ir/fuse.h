@@ -248,6 +248,7 @@ FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name);
 FuseRegion *fuse_region(Fuse *f, const CellGraph *g, FuseRegion *parent, FuseOp *scan);
 FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v); /* the value of a node, made on demand */
 FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out); /* out = value of node v */
+int64_t fuse_val_count(const FuseVal *val); /* entries, of all axes and dimensions */
 FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
                       const CellGraph *g, const char *name);
 /* out[0] = sum over a [tasks] value of partial sums */

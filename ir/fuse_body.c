@@ -80,7 +80,7 @@ static int plan_buffer(Fuse *f, FuseVal *val) {
   int program = state ? -1 : f->program;
   if (input)
     for (int i = 0; i < plan->buffer_count; i++)
-      if (plan->buffers[i].program == program && plan->buffers[i].kind != CELL_BUFFER_TEMP &&
+      if (plan->buffers[i].program == program && plan->buffers[i].kind < CELL_BUFFER_TEMP &&
           plan->buffers[i].kind != CELL_BUFFER_OUTPUT &&
           strcmp(plan->buffers[i].name, val->name) == 0)
         return val->buffer = i;

@@ -22,6 +22,14 @@ FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
   return fuse_new_val(f, n->dtype, n->rank, n->shape, n->axes, r->g, name);
 }
 
+int64_t fuse_val_count(const FuseVal *val) {
+  int64_t count = 1;
+  for (int d = 0; d < val->rank; d++) count *= val->shape[d];
+  for (int a = 0; a < CELL_MAX_AXES; a++)
+    if (val->axes & CELL_AXIS(a)) count *= val->extent[a];
+  return count;
+}
+
 static FuseOp *new_op(Fuse *f, FuseRegion *r, FuseKind kind, const CellNode *node, FuseVal *out) {
   FuseOp *op = CELL_NEW(f->arena, FuseOp);
   op->kind = kind, op->node = node, op->region = r->into ? r->into : r, op->out = out;
@@ -267,15 +275,38 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
   return false;
 }
 
+/* the plan's buffer of a value whose entries are all this number */
+static int constant_buffer(CellPlan *plan, const FuseVal *val, double number) {
+  CellBuffer b = {.name = val->name,
+                  .kind = CELL_BUFFER_CONSTANT,
+                  .dtype = CELL_F,
+                  .count = fuse_val_count(val),
+                  .program = -1,
+                  .first = -1,
+                  .last = -1,
+                  .number = number};
+  for (int i = 0; i < plan->buffer_count; i++)
+    if (plan->buffers[i].kind == b.kind && plan->buffers[i].count == b.count &&
+        plan->buffers[i].number == number)
+      return i;
+  CELL_PUSH(plan->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity, b);
+  return plan->buffer_count - 1;
+}
+
 /* An operand of a product. Bits select rows of the other operand where `select` says that they lie along the
  * result's last dimension; else they are expanded once, by a copy that all products share. */
 static FuseAccess product_operand(Fuse *f, FuseRegion *r, CellValue v, const int *axis,
                                   const int *dims, bool select) {
   FuseAccess x = contract_operand(f, r, v, axis, dims);
-  // a scan that is written out starts from a constant: products read it like any other carry
+  // a scan that is written out starts from a constant: products read it like any other carry, from a buffer that
+  // holds it from the start
   bool constant = x.kind == FUSE_CONSTANT && fuse_in_steps(f) && !r->vals[v] && r->step_of;
   if (!constant && (x.kind != FUSE_VALUE || x.val->dtype != CELL_BITS || select)) return x;
-  if (!r->floats[v]) {
+  if (!r->floats[v] && constant) {
+    r->floats[v] = fuse_node_val(f, r, v, "constant");
+    r->floats[v]->global = true;
+    r->floats[v]->buffer = constant_buffer(f->plan, r->floats[v], x.number);
+  } else if (!r->floats[v]) {
     r->floats[v] = fuse_node_val(f, r, v, cell_arena_printf(f->arena, "%%%d as floats", v));
     fuse_copy_op(f, r, v, r->floats[v]);
   }

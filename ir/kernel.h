@@ -135,10 +135,11 @@ typedef struct {
 } CellKernel;
 
 typedef enum {
-  CELL_BUFFER_STATE,  /* keeps its content between programs: params/, target/, moments, step */
-  CELL_BUFFER_INPUT,  /* data of a call, written by the caller */
-  CELL_BUFFER_OUTPUT, /* read by the caller after a call */
-  CELL_BUFFER_TEMP    /* in the arena; lives within one program */
+  CELL_BUFFER_STATE,   /* keeps its content between programs: params/, target/, moments, step */
+  CELL_BUFFER_INPUT,   /* data of a call, written by the caller */
+  CELL_BUFFER_OUTPUT,  /* read by the caller after a call */
+  CELL_BUFFER_TEMP,    /* in the arena; lives within one program */
+  CELL_BUFFER_CONSTANT /* `number` in every element, put there by the engine when it is made */
 } CellBufferKind;
 
 typedef struct {
@@ -148,8 +149,9 @@ typedef struct {
   int64_t count;   /* elements; BITS: 32-bit words */
   int64_t bit_row; /* BITS: entries of one sample; a sample takes (bit_row + 31) / 32 words */
   int64_t offset;  /* bytes in the arena, 64-byte aligned; every buffer has one */
-  int program;     /* INPUT, OUTPUT, TEMP: whose; -1: STATE */
+  int program;     /* INPUT, OUTPUT, TEMP: whose; -1: STATE, CONSTANT */
   int first, last; /* TEMP: launches between which it lives */
+  double number;   /* CONSTANT */
 } CellBuffer;
 
 typedef struct {

@@ -178,7 +178,8 @@ void cell_plan_print(const CellPlan *plan, CellText *out) {
   static const char *const kinds[] = {[CELL_BUFFER_STATE] = "state",
                                       [CELL_BUFFER_INPUT] = "input",
                                       [CELL_BUFFER_OUTPUT] = "output",
-                                      [CELL_BUFFER_TEMP] = "temp"};
+                                      [CELL_BUFFER_TEMP] = "temp",
+                                      [CELL_BUFFER_CONSTANT] = "constant"};
   cell_text_printf(out, "plan arena %lld scratch %lld", (long long)plan->arena_bytes,
                    (long long)plan->scratch_bytes);
   if (plan->guard_bytes > 0) cell_text_printf(out, " guard %lld", (long long)plan->guard_bytes);
@@ -192,6 +193,7 @@ void cell_plan_print(const CellPlan *plan, CellText *out) {
     if (b->program >= 0 && b->program < plan->program_count)
       cell_text_printf(out, " of %s", plan->programs[b->program].name);
     if (b->kind == CELL_BUFFER_TEMP) cell_text_printf(out, " live %d to %d", b->first, b->last);
+    if (b->kind == CELL_BUFFER_CONSTANT) cell_text_printf(out, " of %g", b->number);
     cell_text_printf(out, "\n");
   }
 

@@ -17,7 +17,7 @@ bool cell_is_state(const CellModule *m, const char *name) {
 int cell_plan_buffer(const CellPlan *plan, const char *program, const char *name) {
   for (int i = 0; i < plan->buffer_count; i++) {
     const CellBuffer *b = &plan->buffers[i];
-    if (b->kind == CELL_BUFFER_TEMP || strcmp(b->name, name) != 0) continue;
+    if (b->kind >= CELL_BUFFER_TEMP || strcmp(b->name, name) != 0) continue;
     if (b->program < 0 ? program == NULL
                        : program != NULL && strcmp(plan->programs[b->program].name, program) == 0)
       return i;

@@ -26,7 +26,8 @@ typedef struct {
   bool has_written, measured;
   CellCounts written, graph;
   double plan_flops, plan_bytes;
-  int64_t arena, kinds[4]; /* bytes by CellBufferKind; TEMP: the room that they share */
+  int64_t arena,
+      kinds[4]; /* bytes by CellBufferKind; TEMP: the room that they share, and constants */
   int64_t replay, parameters;
   double update_seconds, act_seconds, run_seconds;
 } Figures;
@@ -40,7 +41,7 @@ static void count_plan(const CellNetwork *n, Figures *f) {
   f->arena = plan->arena_bytes;
   for (int i = 0; i < plan->buffer_count; i++) {
     const CellBuffer *b = &plan->buffers[i];
-    if (b->kind != CELL_BUFFER_TEMP) f->kinds[b->kind] += 4 * b->count;
+    if (b->kind < CELL_BUFFER_TEMP) f->kinds[b->kind] += 4 * b->count;
   }
   f->kinds[CELL_BUFFER_TEMP] = f->arena - f->kinds[CELL_BUFFER_STATE] -
                                f->kinds[CELL_BUFFER_INPUT] - f->kinds[CELL_BUFFER_OUTPUT];
