@@ -14,7 +14,7 @@
  *     Barriers stand where a statement touches what other threads touched before (cuda_hazard.c).
  *   - a product part is a chain of contracts into one output; a block makes one tile of it, sums in registers
  *     (cuda_product.h), reading through shared memory by asynchronous copies. Loops over the output behind them
- *     that work entry by entry, the part's tail, are done on those registers.
+ *     that work entry by entry or sum up tiles, the part's tail, are done on those registers.
  *
  * What a kernel's text is made of: C++ with the functions of cuda_prelude.h and no others. That header has two
  * sides. On the device its functions are the instructions. On the host, tests run the same text: blocks one
@@ -133,12 +133,14 @@ typedef struct {
   int64_t shared_bytes;
 } CellCudaProduct;
 CellCudaProduct cell_cuda_product(const CellKernel *k);
+/* For a loop of a tail that sums up each tile: its loop over columns, and the one over rows around that. Else NULL. */
+const CellStmt *cell_cuda_tile_sum(const CellStmt *loop, const CellStmt **rows);
 
 /* Names of a kernel's arguments; the function is `name`. */
 void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *args, CellText *out);
 void cell_cuda_product_body(CellCudaSchedule *c, const CellCudaProduct *p, const char *name,
                             const char *const *args, CellPrecision precision, CellText *out);
-/* The statements of a tail for the entry (m + row, n + column), whose sum is called sum: a function's body. */
+/* What a tail does with the sums of a tile, entry by entry and over all of it. */
 void cell_cuda_tail(CellCudaSchedule *c, const CellCudaProduct *p, const char *const *args,
                     CellText *out);
 /* An index, its variables and values by the names they have in the text. */

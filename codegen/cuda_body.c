@@ -501,25 +501,73 @@ void cell_cuda_body(CellCudaSchedule *c, const char *name, const char *const *ar
   cell_text_printf(out, "}\n\n");
 }
 
+// ---- a product's tail ----
+
+// what stands before a nest's lanes, and in them, for the entry (m + row, n + column)
+static void emit_entry(Body *b, const CellStmt *rows, const CellStmt *lanes) {
+  const char *type = index_type(b);
+  if (rows != lanes)
+    line(b, "const %s v%d = %s + m + row;\n", type, rows->var, affine(b, &rows->begin));
+  line(b, "const %s v%d = n + column;\n", type, lanes->var);
+  for (const CellStmt *t = rows == lanes ? lanes : rows->body; t != lanes; t = t->next)
+    emit_stmt(b, t, true);
+  emit_list(b, lanes->body, true);
+}
+
+static void open_entries(Body *b) {
+  line(b, "sum.each(rows, columns, [&](int row, int column, const float sum) {\n");
+  b->depth++;
+}
+
+static void close_entries(Body *b) {
+  b->depth--;
+  line(b, "});\n");
+}
+
+// what every thread made of its entries, folded; `area` alternates, so that folds need no barrier between them
+static void emit_tile_sum(Body *b, const CellCudaProduct *p, const CellStmt *s, int area) {
+  const CellStmt *rows, *lanes = cell_cuda_tile_sum(s, &rows), *acc = s->body;
+  line(b, "{\n");
+  b->depth++;
+  line(b, "const %s v%d = n / %d;\n", index_type(b), s->var, p->columns);
+  emit_acc(b, acc);
+  for (const CellStmt *t = p->tail; t != s; t = t->next)
+    if (cell_cuda_is_plain(t)) emit_stmt(b, t, true);
+  open_entries(b);
+  emit_entry(b, rows, lanes);
+  close_entries(b);
+  const char *part = value(b, acc->value)->partial ? "p" : "x";
+  line(b, "float fold[1] = {%s%d};\n", part, acc->value);
+  line(b, "cell_block_sum(fold, %d);\n", area);
+  line(b, "if (cell_thread() == 0) %s[%s] = fold[0];\n", name_of(b, rows->next->buffer),
+       affine(b, &rows->next->index));
+  b->depth--;
+  line(b, "}\n");
+}
+
 void cell_cuda_tail(CellCudaSchedule *c, const CellCudaProduct *p, const char *const *args,
                     CellText *out) {
-  Body b = {.c = c, .k = c->k, .args = args, .out = out, .depth = 2, .team = TEAM_THREAD};
-  const char *type = index_type(&b);
+  Body b = {.c = c, .k = c->k, .args = args, .out = out, .depth = 1, .team = TEAM_THREAD};
   b.sum = &c->k->body->out.buffer;
-  for (const CellStmt *s = p->tail; s; s = s->next) {
+  const CellStmt *rows;
+  bool entries = false;
+  for (const CellStmt *s = p->tail; s; s = s->next)
+    entries |= s->kind == CELL_K_LOOP && !cell_cuda_tile_sum(s, &rows);
+  if (entries) open_entries(&b);
+  for (const CellStmt *s = p->tail; s && entries; s = s->next) {
     if (cell_cuda_is_plain(s)) {
       emit_stmt(&b, s, true);
       continue;
     }
-    const CellStmt *lanes = s->loop == CELL_LOOP_LANES ? s : cell_cuda_turned(s);
+    if (cell_cuda_tile_sum(s, &rows)) continue;
     line(&b, "{\n");
     b.depth++;
-    if (s != lanes) line(&b, "const %s v%d = %s + m + row;\n", type, s->var, affine(&b, &s->begin));
-    line(&b, "const %s v%d = n + column;\n", type, lanes->var);
-    for (const CellStmt *t = s == lanes ? lanes : s->body; t != lanes; t = t->next)
-      emit_stmt(&b, t, true);
-    emit_list(&b, lanes->body, true);
+    emit_entry(&b, s, s->loop == CELL_LOOP_LANES ? s : cell_cuda_turned(s));
     b.depth--;
     line(&b, "}\n");
   }
+  if (entries) close_entries(&b);
+  int sums = 0;
+  for (const CellStmt *s = p->tail; s; s = s->next)
+    if (s->kind == CELL_K_LOOP && cell_cuda_tile_sum(s, &rows)) emit_tile_sum(&b, p, s, sums++ % 2);
 }

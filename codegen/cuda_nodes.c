@@ -60,7 +60,9 @@ static bool touches(const CellPlan *plan, const CellLaunch *l, int buffer, bool 
   *written = false;
   bool found = false;
   for (int a = 0; a < k->arg_count; a++)
-    if (l->buffers[a] == buffer) found = true, *written |= k->written[a];
+    if (l->buffers[a] == buffer || (plan->buffers[l->buffers[a]].kind == CELL_BUFFER_PIECE &&
+                                    plan->buffers[l->buffers[a]].whole == buffer))
+      found = true, *written |= k->written[a];
   return found;
 }
 

@@ -1,5 +1,6 @@
 /* cuda_product_emit.c - a kernel that is one product: a chain of contracts into one output, every block one
- * tile of it, and perhaps a tail, loop nests that work on the output entry by entry (ir/fuse_tails.c). The text is a
+ * tile of it, and perhaps a tail, loop nests that work on the output entry by entry (ir/fuse_tails.c) or sum up a
+ * tile of it (ir/fuse_sums.c). The text is a
  * few calls of cuda_product.h; what is decided here is the tile, how operands lie, and whether they can be
  * copied 16 bytes at a time. */
 #include "codegen/cuda.h"
@@ -62,11 +63,28 @@ static const CellStmt *lanes_of(const CellStmt *nest) {
   return nest->loop == CELL_LOOP_LANES ? nest : cell_cuda_turned(nest);
 }
 
+// The loop over a tile's columns in a sum of tiles; *rows: the one around it. NULL: the statement is none.
+//     loop tiles { acc; loop rows { ...; lanes columns { ...; update } }; store }
+const CellStmt *cell_cuda_tile_sum(const CellStmt *s, const CellStmt **rows) {
+  if (s->kind != CELL_K_LOOP || s->loop != CELL_LOOP_SERIAL || s->body->kind != CELL_K_ACC)
+    return NULL;
+  *rows = s->body->next;
+  if (!*rows || (*rows)->kind != CELL_K_LOOP || s->body->reduce != CELL_SUM) return NULL;
+  const CellStmt *store = (*rows)->next, *lanes = (*rows)->body;
+  if (!store || store->kind != CELL_K_STORE || store->next || store->args[0] != s->body->value)
+    return NULL;
+  while (lanes && cell_cuda_is_plain(lanes)) lanes = lanes->next;
+  bool found =
+      lanes && lanes->kind == CELL_K_LOOP && lanes->loop == CELL_LOOP_LANES && !lanes->next;
+  return found ? lanes : NULL;
+}
+
 // whether all that the tail stores to the buffer lies at this place of an entry
 static bool stored_there(const CellStmt *tail, const CellBufferRef *buffer, const Place *at,
                          bool rows) {
   for (const CellStmt *nest = tail; nest; nest = nest->next) {
-    if (nest->kind != CELL_K_LOOP) continue;
+    const CellStmt *around;
+    if (nest->kind != CELL_K_LOOP || cell_cuda_tile_sum(nest, &around)) continue;
     const CellStmt *lanes = lanes_of(nest);
     for (const CellStmt *s = lanes->body; s; s = s->next) {
       if (s->kind != CELL_K_STORE || !same_buffer(&s->buffer, buffer)) continue;
@@ -106,13 +124,38 @@ static bool entrywise(const CellKernel *k, const CellStmt *tail, const CellStmt 
   return true;
 }
 
+// a number for each of a product's tiles: nothing is read but entries of the tile, and no other tile's
+static bool sums_tiles(const CellKernel *k, const CellStmt *tail, const CellStmt *s) {
+  const CellStmt *first = k->body, *rows, *lanes = cell_cuda_tile_sum(s, &rows);
+  if (!lanes || s->begin.term_count || s->begin.base || s->begin.loaded >= 0 || s->limit > 0)
+    return false;
+  // tiles as cell_cuda_product has them
+  if (first->m > CELL_CUDA_ROWS || first->m <= 16 || first->n_limit > 0) return false;
+  int64_t wide = lanes->extent, count = (first->n + wide - 1) / wide;
+  if (wide != CELL_CUDA_COLUMNS || s->extent != count) return false;
+  if (rows->extent != first->m || rows->limit != first->m_limit) return false;
+  if (lanes->limit > 0 ? lanes->limit != first->n : first->n % wide != 0) return false;
+  CellAffine begin = lanes->begin;
+  if (take_term(&begin, s->var) != wide || begin.term_count || begin.base || begin.loaded >= 0)
+    return false;
+  for (const CellStmt *t = rows->body; t != lanes; t = t->next)
+    if (t->kind == CELL_K_LOAD && !may_load(k, tail, rows, lanes, t)) return false;
+  for (const CellStmt *t = lanes->body; t; t = t->next) {
+    if (t->kind == CELL_K_UPDATE && t->value == s->body->value) continue;
+    if (!cell_cuda_is_plain(t)) return false;
+    if (t->kind == CELL_K_LOAD && !may_load(k, tail, rows, lanes, t)) return false;
+  }
+  return true;
+}
+
 // rows of columns, no statement of which meets another entry, and what is loaded for all of them
 static bool is_tail(const CellKernel *k, const CellStmt *tail) {
   const CellStmt *first = k->body;
   if (first->add || first->n_limit > 0) return false;
   // loops of the right shape first: what they store is looked up
   for (const CellStmt *s = tail; s; s = s->next) {
-    if (cell_cuda_is_plain(s)) continue;
+    const CellStmt *rows;
+    if (cell_cuda_is_plain(s) || (s->kind == CELL_K_LOOP && cell_cuda_tile_sum(s, &rows))) continue;
     const CellStmt *lanes = s->kind == CELL_K_LOOP ? lanes_of(s) : NULL;
     if (!lanes || lanes->extent != first->n || lanes->limit > 0 || lanes->begin.term_count ||
         lanes->begin.base || lanes->begin.loaded >= 0)
@@ -123,7 +166,10 @@ static bool is_tail(const CellKernel *k, const CellStmt *tail) {
   for (const CellStmt *s = tail; s; s = s->next) {
     if (s->kind == CELL_K_LOAD && !may_load(k, tail, NULL, NULL, s)) return false;
     if (s->kind != CELL_K_LOOP) continue;
-    const CellStmt *lanes = lanes_of(s);
+    const CellStmt *rows, *lanes = cell_cuda_tile_sum(s, &rows);
+    if (lanes && !sums_tiles(k, tail, s)) return false;
+    if (lanes) continue;
+    lanes = lanes_of(s);
     if (s != lanes && !entrywise(k, tail, s, lanes, s->body)) return false;
     if (!entrywise(k, tail, s, lanes, lanes->body)) return false;
   }
@@ -263,11 +309,6 @@ void cell_cuda_product_body(CellCudaSchedule *c, const CellCudaProduct *p, const
     cell_text_printf(out, ", %lld);\n", (long long)s->k);
   }
   if (!first->out.buffer.scratch) store(first, args, index, out);
-  if (p->tail) {
-    cell_text_printf(out,
-                     "  sum.each(rows, columns, [&](int row, int column, const float sum) {\n");
-    cell_cuda_tail(c, p, args, out);
-    cell_text_printf(out, "  });\n");
-  }
+  cell_cuda_tail(c, p, args, out);
   cell_text_printf(out, "}\n\n");
 }

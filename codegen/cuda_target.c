@@ -113,7 +113,7 @@ CellTarget cell_cuda_target(const CellCudaArch *arch) {
   t.memory_bytes_per_cycle = arch->memory / arch->clock / arch->multiprocessors;
   t.special_cost = 20;
   t.tasks_wanted = 4 * arch->multiprocessors;
-  t.anchor_rows = CELL_CUDA_ROWS;
+  t.anchor_rows = CELL_CUDA_ROWS, t.anchor_columns = CELL_CUDA_COLUMNS;
   t.batch_tile = 1;
   t.stages = true;
   return t;

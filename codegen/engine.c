@@ -104,10 +104,16 @@ static void fill_constants(CellEngine *e) {
 // doubles side by side: interpreters share nothing
 static bool place_wide(CellEngine *e, CellDiag *diag) {
   int64_t total = 0;
-  for (int i = 0; i < e->slot_count; i++) total += e->slots[i].entries;
+  for (int i = 0; i < e->slot_count; i++)
+    if (e->slots[i].kind != CELL_BUFFER_PIECE) total += e->slots[i].entries;
   if (!map_block(e, total * (int64_t)sizeof(double), diag)) return false;
   double *next = e->block;
   for (int i = 0; i < e->slot_count; i++) {
+    if (e->slots[i].kind == CELL_BUFFER_PIECE) {
+      const CellBuffer *b = &e->plan->buffers[i];
+      e->slots[i].data = (double *)e->slots[b->whole].data + b->begin; // the whole comes first
+      continue;
+    }
     e->slots[i].data = next;
     next += e->slots[i].entries;
   }

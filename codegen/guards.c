@@ -8,6 +8,7 @@
 static void zone(const CellEngine *e, const CellBuffer *b, int which, int64_t *begin,
                  int64_t *end) {
   int64_t guard = e->plan->guard_bytes;
+  if (b->kind == CELL_BUFFER_PIECE) guard = 0;
   *begin = which == 0 ? b->offset - guard : b->offset + 4 * b->count;
   *end = *begin + guard;
   if (*begin < 0) *begin = 0;

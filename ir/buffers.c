@@ -24,7 +24,8 @@ bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *
   int64_t guard = options ? (options->guard_bytes + 63) / 64 * 64 : 0, at = guard;
   enum { LIMIT_GIB = 256 };
   double total = 0;
-  for (int i = 0; i < plan->buffer_count; i++) total += 4.0 * (double)plan->buffers[i].count;
+  for (int i = 0; i < plan->buffer_count; i++)
+    if (plan->buffers[i].kind != CELL_BUFFER_PIECE) total += 4.0 * (double)plan->buffers[i].count;
   if (total > LIMIT_GIB * 1073741824.0) {
     cell_error(diag, "E0801", CELL_NOWHERE,
                "the programs' buffers would take %.0f GiB, more than the limit of %d GiB",
@@ -33,7 +34,7 @@ bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *
   }
   for (int i = 0; i < plan->buffer_count; i++) {
     CellBuffer *b = &plan->buffers[i];
-    if (b->kind == CELL_BUFFER_TEMP && !guard) continue;
+    if (b->kind == CELL_BUFFER_PIECE || (b->kind == CELL_BUFFER_TEMP && !guard)) continue;
     b->offset = at;
     at += bytes_of(b) + guard;
   }
@@ -64,6 +65,10 @@ bool cell_plan_layout(CellPlan *plan, const CellPlanOptions *options, CellDiag *
     }
   }
   free(entries);
+  for (int i = 0; i < plan->buffer_count; i++) {
+    CellBuffer *b = &plan->buffers[i];
+    if (b->kind == CELL_BUFFER_PIECE) b->offset = plan->buffers[b->whole].offset + 4 * b->begin;
+  }
   plan->arena_bytes = end;
   return true;
 }

@@ -5,7 +5,7 @@
  *   fuse_ops.c    graph -> ops: every op has named loops and reads its operands through index maps
  *                 (fuse_access.c); views disappear into those maps
  *   fuse_group.c  ops -> kernels: which ops share a launch, and over which loop its tasks are cut; fuse_tails.c:
- *                 what a product's kernel does to its entries
+ *                 what a product's kernel does to its entries; fuse_sums.c: sums to one number
  *   fuse_tree.c   the ops of a kernel -> a loop tree, in an order that keeps little alive (fuse_order.c)
  *   fuse_emit.c   loop tree -> kernel IR, with fuse_body.c, fuse_contract.c and fuse_place.c; a value lives in a register, in scratch with the extent of
  *                 the loops that its definition and uses do not share, or in a buffer of the plan
@@ -125,6 +125,10 @@ struct FuseOp {
   int order;             /* topological */
   int task;              /* loop that tasks are cut from, or -1 */
   bool partial;          /* reduces the task loop: leaves one number a task */
+  FuseOp *tiles;         /* ... one a tile of this product, whose entries it reads; NULL */
+  bool fold;             /* adds up partials */
+  bool repeated;         /* a copy in the kernel of its only reader; every task does it */
+  bool dead;             /* belongs to no kernel: another op does it */
   int level;
   FuseKernel *kernel;
   FuseNode *leaf;
@@ -251,8 +255,9 @@ FuseOp *fuse_copy_op(Fuse *f, FuseRegion *r, CellValue v, FuseVal *out); /* out 
 int64_t fuse_val_count(const FuseVal *val); /* entries, of all axes and dimensions */
 FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
                       const CellGraph *g, const char *name);
-/* out[0] = sum over a [tasks] value of partial sums */
+/* out[0] = sum over a [tasks] value of partial sums; the same as what an op does from now on */
 FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out);
+void fuse_make_fold(Fuse *f, FuseOp *op, FuseVal *partials);
 typedef void (*FuseVisit)(FuseOp *op, FuseAccess *access, void *context);
 void fuse_each_access(FuseOp *op, FuseVisit visit, void *context);
 
@@ -261,6 +266,18 @@ void fuse_each_access(FuseOp *op, FuseVisit visit, void *context);
 bool fuse_may_join(const FuseItem *producer, const FuseItem *reader, FuseOp *inner,
                    const FuseVal *val);
 int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels);
+
+/* fuse_sums.c */
+typedef struct {
+  FuseOp **ops;
+  FuseCut *cuts;
+  int count, op_capacity, cut_capacity;
+} FuseSums;
+/* The product of which a sum takes whole tiles, or NULL; *row: its loop over that product's rows. */
+FuseOp *fuse_sums_tiles(const Fuse *f, const FuseOp *op, int *row);
+int32_t fuse_tile_partials(const Fuse *f, const FuseOp *op); /* how many numbers it leaves */
+void fuse_merge_sums(Fuse *f, FuseSums *s);
+void fuse_repeat_sums(Fuse *f, FuseSums *s);
 
 /* fuse_tails.c: sets the items' tails. */
 void fuse_tails(const Fuse *f, FuseItem *items, int n);

@@ -132,6 +132,26 @@ static void emit_reduce(FuseEmit *e, FuseOp *op) {
   }
 }
 
+/* one number a tile of a product: tiles of a task one after the other, rows and columns inside */
+static void emit_tiles(FuseEmit *e, FuseOp *op) {
+  FuseBody tiles, rows, columns;
+  int row = op->task, column = 1 - row;
+  int32_t n = op->loops[column].extent, wide = e->f->target->anchor_columns;
+  int32_t count = (n + wide - 1) / wide;
+  int tile = fuse_open_loop(e, &tiles, CELL_LOOP_SERIAL, cell_affine(0), count, 0);
+  int acc = new_acc(e, op);
+  e->loop_var[row] = fuse_open_class(e, &rows, CELL_LOOP_SERIAL, true, e->k->tile);
+  e->loop_var[column] = fuse_open_loop(e, &columns, CELL_LOOP_LANES, cell_affine_var(tile, wide),
+                                       wide, n % wide ? n : 0);
+  update(e, op, acc, term_value(e, op), cell_affine(0));
+  fuse_close(e);
+  fuse_close(e);
+  CellAffine at = cell_affine_add(cell_affine_var(0, count), cell_affine_var(tile, 1));
+  fuse_store(e, fuse_place_of(e, op->out, true), at, acc, false);
+  fuse_close(e);
+  fuse_begin_op(e);
+}
+
 static void emit_scalar(FuseEmit *e, FuseOp *op) {
   int outs = unrolled_entries(op, false);
   for (int o = 0; o < outs; o++) {
@@ -212,7 +232,12 @@ static void emit_node(FuseEmit *e, FuseNode *node) {
     switch (node->op->kind) {
     case FUSE_SCAN: emit_scan(e, node->op); break;
     case FUSE_CONTRACT: fuse_emit_contract(e, node->op); break;
-    case FUSE_REDUCE: emit_reduce(e, node->op); break;
+    case FUSE_REDUCE:
+      if (node->op->tiles)
+        emit_tiles(e, node->op);
+      else
+        emit_reduce(e, node->op);
+      break;
     default: emit_scalar(e, node->op);
     }
     return;
@@ -275,6 +300,22 @@ static void collect(Fuse *f, FuseOp **ops, int count, FuseKernel *k, FuseOp ***a
   }
 }
 
+typedef struct {
+  const FuseEmit *e;
+  bool *reads;
+} Reads;
+
+/* marks the arguments from which an op reads what other kernels made; a sum of tiles reads its product alone */
+static void mark_reads(FuseOp *op, FuseAccess *x, void *context) {
+  Reads *r = context;
+  if (x->kind != FUSE_VALUE || x->val->buffer < 0 || op->tiles) return;
+  bool foreign = x->val->producer_count == 0;
+  for (int i = 0; i < x->val->producer_count; i++)
+    foreign |= x->val->producers[i]->kernel != op->kernel;
+  for (int a = 0; a < r->e->out->arg_count && foreign; a++)
+    if (r->e->buffers[a] == x->val->buffer) r->reads[a] = true;
+}
+
 void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *program) {
   FuseEmit *e = CELL_NEW(f->arena, FuseEmit);
   e->f = f, e->k = fk, e->program = program, e->task_class = -1, e->span = CELL_NOWHERE;
@@ -317,7 +358,9 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   }
   int *buffers = CELL_NEW_ARRAY(plan->arena, int, k->arg_count + 1);
   if (k->arg_count) memcpy(buffers, e->buffers, (size_t)k->arg_count * sizeof *buffers);
-  CellLaunch launch = {.kernel = number, .buffers = buffers};
+  Reads reads = {e, CELL_NEW_ARRAY(plan->arena, bool, k->arg_count + 1)};
+  for (int i = 0; i < count; i++) fuse_each_access(all[i], mark_reads, &reads);
+  CellLaunch launch = {.kernel = number, .buffers = buffers, .reads = reads.reads};
   CELL_PUSH(plan->arena, program->launches, program->launch_count, program->launch_capacity,
             launch);
 }

@@ -61,6 +61,27 @@ static int loop_of_producer(const FuseOp *op) {
   return -1;
 }
 
+/* The same where sums that wait for a launch cost more than ones that are short: beside any op that is cut by rows;
+ * a product takes only sums of its tiles. */
+static int loop_in_stages(const Fuse *f, FuseOp *op) {
+  int row;
+  op->tiles = fuse_sums_tiles(f, op, &row);
+  if (op->tiles) return row;
+  for (int i = 0; i < op->arg_count; i++) {
+    const FuseAccess *x = &op->args[i];
+    if (x->kind != FUSE_VALUE || x->val->producer_count != 1) continue;
+    const FuseOp *p = x->val->producers[0];
+    if (p->kind == FUSE_CONTRACT || p->kind == FUSE_SCAN || p->partial || p->task < 0) continue;
+    for (int d = 0; d < x->val->rank; d++) {
+      if (p->out_dim[d] != p->task || x->dim[d].count != 1) continue;
+      int loop = x->dim[d].loop[0];
+      if (fuse_is_loop(&x->dim[d], loop) && op->loops[loop].extent == p->loops[p->task].extent)
+        return loop;
+    }
+  }
+  return -1;
+}
+
 /* parameters that a product of one sample reads; of rows selected by bits, about one in eight */
 static int64_t bytes_read(const FuseOp *op) {
   int64_t bytes = 0;
@@ -110,7 +131,11 @@ static FuseCut cut_of(const Fuse *f, FuseOp *op) {
       if (largest < 0 || op->loops[i].extent > op->loops[largest].extent) largest = i;
     }
     // with the product that it sums up, tile by tile; else on its own, if there is enough to share
-    int beside = loop_of_producer(op);
+    int beside = f->target->stages ? loop_in_stages(f, op) : loop_of_producer(op);
+    if (f->target->stages && beside >= 0) {
+      op->task = beside, op->partial = true;
+      return (FuseCut){FUSE_TASK_ROWS, op->loops[beside].extent};
+    }
     if (beside >= 0) largest = beside;
     if (largest >= 0 && loop_product(op) >= SMALL_WORK && op->loops[largest].extent >= 16) {
       op->task = largest, op->partial = true;
@@ -145,6 +170,8 @@ static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
     return round_up((cut.extent + wanted - 1) / wanted,
                     f->target->lanes > 0 ? f->target->lanes : 8);
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
+  // a block's threads with several entries each
+  if (f->target->stages && cut.extent >= SMALL_WORK) return round_up(share, 512);
   return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
 }
 
@@ -197,7 +224,7 @@ static int by_order(const void *a, const void *b) {
 static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
   int count = r->op_count;
   FuseOp **before = r->ops;
-  FuseCut *cut = CELL_NEW_ARRAY(f->arena, FuseCut, 2 * count);
+  FuseCut *cut = CELL_NEW_ARRAY(f->arena, FuseCut, 2 * count + 1);
   r->ops = NULL, r->op_count = r->op_capacity = 0;
   for (int i = 0; i < count; i++) {
     FuseOp *op = before[i];
@@ -206,6 +233,7 @@ static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
     cut[r->op_count - 1] = c;
     if (!op->partial) continue;
     int32_t tile = tile_of(f, c), tasks = (c.extent + tile - 1) / tile;
+    if (op->tiles) tasks = fuse_tile_partials(f, op);
     FuseVal *whole = op->out;
     FuseVal *partials =
         fuse_new_val(f, CELL_F, 1, &tasks, 0, NULL,
@@ -218,13 +246,24 @@ static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
     fuse_fold_op(f, r, partials, whole);
     cut[r->op_count - 1] = (FuseCut){FUSE_TASK_NONE, 1};
   }
+  FuseSums all = {.ops = r->ops, .cuts = cut, .count = r->op_count};
+  if (f->target->stages) {
+    fuse_merge_sums(f, &all);
+    fuse_repeat_sums(f, &all);
+  }
+  r->ops = all.ops, r->op_count = r->op_capacity = all.count;
   for (int i = 0; i < r->op_count; i++) r->ops[i]->order = i;
-  *cuts = cut;
+  *cuts = all.cuts;
 }
 
 static bool one_kernel(const FuseItem *a, const FuseItem *b) {
   return a->op->level == b->op->level && a->cut.task == b->cut.task &&
          a->cut.extent == b->cut.extent && a->tail == b->tail;
+}
+
+/* a sum of tiles reads its own product's piece of a value */
+static bool reads_other_piece(const FuseOp *maker, const FuseOp *reader) {
+  return reader->tiles && maker->kind == FUSE_CONTRACT && reader->tiles != maker;
 }
 
 static int find(int *parent, int i) {
@@ -272,7 +311,7 @@ static bool latest(FuseItem *items, int n) {
     for (int o = 0; o < count; o++) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
-        if (reader == items[i].op) continue;
+        if (reader == items[i].op || reads_other_piece(items[i].op, reader)) continue;
         // a carry's first value is written before its scan runs
         if (reader->order < i) continue;
         int alap = unit_of(items, reader->order)->alap;
@@ -312,7 +351,7 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
       for (int c = 0; c < outs[o]->consumer_count; c++) {
         FuseOp *inner = outs[o]->consumers[c], *reader = top_op(inner);
         int j = reader->order;
-        if (j <= i) continue;
+        if (j <= i || reads_other_piece(op, reader)) continue;
         bool join = fuse_may_join(&items[i], &items[j], inner, outs[o]);
         int level = join ? op->level : op->level + 1;
         if (level > low[j]) low[j] = level;

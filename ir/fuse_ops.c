@@ -231,6 +231,57 @@ static FuseAccess contract_operand(Fuse *f, FuseRegion *r, CellValue v, const in
   return fuse_read(f, r, v, own, dims);
 }
 
+static FuseAccess read_number(FuseVal *val) {
+  FuseAccess x = {.kind = FUSE_VALUE, .val = val};
+  for (int a = 0; a < CELL_MAX_AXES; a++) x.axis[a] = fuse_index_const(0);
+  for (int d = 0; d < CELL_MAX_RANK; d++) x.dim[d] = fuse_index_const(0);
+  return x;
+}
+
+/* A sum over all of a matrix that several products make, each a piece of it: a sum of each piece, then of those,
+ * so that every product can sum up its own (fuse_sums.c). */
+static bool make_sum_of_pieces(Fuse *f, FuseRegion *r, FuseOp *op) {
+  FuseVal *val = op->args[0].kind == FUSE_VALUE ? op->args[0].val : NULL;
+  if (!fuse_in_steps(f) || op->out->rank || op->out->axes || op->loop_count != 2 || !val ||
+      val->producer_count < 2 || val->rank != 2 || val->axes)
+    return false;
+  for (int i = 0; i < op->arg_count; i++)
+    for (int d = 0; d < 2; d++)
+      if (op->args[i].kind != FUSE_VALUE || op->args[i].val != val ||
+          !fuse_is_loop(&op->args[i].dim[d], d))
+        return false;
+  for (int i = 0; i < val->producer_count; i++)
+    if (val->producers[i]->kind != FUSE_CONTRACT) return false;
+  FuseVal *sum = NULL;
+  for (int i = 0; i < val->producer_count; i++) {
+    const FuseOp *p = val->producers[i];
+    FuseOp *piece = new_op(f, r, FUSE_REDUCE, op->node, NULL);
+    *piece = *op;
+    piece->out = fuse_new_val(f, CELL_F, 0, NULL, 0, NULL, op->out->name);
+    piece->args = CELL_NEW_ARRAY(f->arena, FuseAccess, op->arg_count);
+    for (int a = 0; a < op->arg_count; a++) {
+      piece->args[a] = op->args[a];
+      for (int d = 0; d < 2; d++) piece->args[a].dim[d].base = p->out_offset[d];
+    }
+    for (int d = 0; d < 2; d++) piece->loops[d].extent = p->loops[p->out_dim[d]].extent;
+    finish_op(f, piece);
+    if (!sum) {
+      sum = piece->out;
+      continue;
+    }
+    bool last = i + 1 == val->producer_count;
+    FuseVal *out = last ? op->out : fuse_new_val(f, CELL_F, 0, NULL, 0, NULL, op->out->name);
+    FuseOp *add = new_op(f, r, FUSE_SCALAR, op->node, out);
+    add->scalar = CELL_OP_ADD;
+    add->arg_count = 2;
+    add->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
+    add->args[0] = read_number(sum), add->args[1] = read_number(piece->out);
+    finish_op(f, add);
+    sum = out;
+  }
+  return true;
+}
+
 static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   FuseOp *op = new_op(f, r, FUSE_REDUCE, n, r->vals[v]);
@@ -241,7 +292,7 @@ static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
   op->arg_count = 2;
   op->args = CELL_NEW_ARRAY(f->arena, FuseAccess, 2);
   for (int i = 0; i < 2; i++) op->args[i] = contract_operand(f, r, n->args[i], axis, dims[i]);
-  finish_op(f, op);
+  if (!make_sum_of_pieces(f, r, op)) finish_op(f, op);
 }
 
 /* Whether a contract is done by the micro-kernel over a whole tile (an anchor), and which of its loops are
@@ -427,6 +478,26 @@ static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, b
   return true;
 }
 
+/* Where a product is a launch, the pieces of a weight's gradient are one each, side by side. */
+static bool make_pieces_of_weight(Fuse *f, FuseRegion *r, const FuseOp *whole) {
+  if (!fuse_in_steps(f) || whole->segment_count < 2 || whole->out_dim[0] < 0 ||
+      whole->out_dim[1] < 0)
+    return false;
+  for (int i = 0; i < whole->segment_count; i++)
+    if (whole->segments[i].m_extent < 2 || whole->segments[i].n_extent < 2) return false;
+  for (int i = 0; i < whole->segment_count; i++) {
+    FuseOp *op = new_op(f, r, FUSE_CONTRACT, whole->node, whole->out);
+    *op = *whole;
+    FuseSegment *s = op->segments = &whole->segments[i];
+    op->segment_count = 1;
+    op->loops[op->loop_m].extent = s->m_extent, op->loops[op->loop_n].extent = s->n_extent;
+    for (int d = 0; d < 2; d++)
+      op->out_offset[d] = op->out_dim[d] == op->loop_m ? s->m_offset : s->n_offset;
+    finish_op(f, op);
+  }
+  return true;
+}
+
 static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   bool weight;
@@ -435,7 +506,7 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
   FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
   out_loops(op, r->g, n);
   if (!add_product(f, r, op, n, weight, param)) return false;
-  finish_op(f, op);
+  if (!weight || !make_pieces_of_weight(f, r, op)) finish_op(f, op);
   return true;
 }
 
@@ -565,16 +636,23 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
   }
 }
 
-FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out) {
-  FuseOp *op = new_op(f, r, FUSE_REDUCE, NULL, out);
-  op->reduce = CELL_SUM;
+void fuse_make_fold(Fuse *f, FuseOp *op, FuseVal *partials) {
+  op->kind = FUSE_REDUCE, op->reduce = CELL_SUM, op->scalar = CELL_OP_COUNT;
+  op->fold = true;
+  op->loop_count = 0;
   int loop = add_loop(op, partials->shape[0], -1, true);
+  if (loop >= 0) op->loops[loop].cls = fuse_new_class(f, op);
   op->arg_count = 1;
   op->args = CELL_NEW(f->arena, FuseAccess);
   op->args[0].kind = FUSE_VALUE, op->args[0].val = partials;
   for (int a = 0; a < CELL_MAX_AXES; a++) op->args[0].axis[a] = fuse_index_const(0);
   for (int d = 0; d < CELL_MAX_RANK; d++) op->args[0].dim[d] = fuse_index_const(0);
   op->args[0].dim[0] = fuse_index_loop(loop);
+}
+
+FuseOp *fuse_fold_op(Fuse *f, FuseRegion *r, FuseVal *partials, FuseVal *out) {
+  FuseOp *op = new_op(f, r, FUSE_REDUCE, NULL, out);
+  fuse_make_fold(f, op, partials);
   finish_op(f, op);
   return op;
 }

@@ -6,6 +6,8 @@
  * and the kernels stay without a cycle: with depth[] the number of launches that have to come before an op, all of
  * a product's kernel has the product's depth, and whatever the tail reads has less.
  *
+ * So can a sum over all of the product's entries, which leaves a number a tile (fuse_sums.c).
+ *
  * It stays there if that saves a launch: if a product reads it, or a tail, or nobody. What only sweeps read is
  * done by the first of them, from fewer stored values.
  *
@@ -72,6 +74,10 @@ static bool is_plain_product(const FuseOp *op) {
 }
 
 static bool may_be_tail(const FuseOp *op) {
+  for (int a = 0; a < op->arg_count; a++)
+    if (op->args[a].kind == FUSE_VALUE && op->args[a].val->producer_count == 1 &&
+        op->args[a].val->producers[0]->repeated)
+      return false;
   return op->kind == FUSE_SCALAR && op->out->dtype == CELL_F && op->out->producer_count == 1 &&
          !op->out->pinned && !op->region->scan;
 }
@@ -172,6 +178,11 @@ void fuse_tails(const Fuse *f, FuseItem *items, int n) {
     FuseOp *op = items[i].op;
     t.tile[i] = (Tile){-1, -1};
     if (op->kind == FUSE_CONTRACT) items[i].tail = i;
+    if (op->tiles) {
+      items[i].tail = root(items, n, op->tiles);
+      t.depth[i] = t.depth[items[i].tail];
+      continue;
+    }
     if (is_plain_product(op)) t.tile[i] = (Tile){op->loop_m, op->loop_n};
     Tile tile = {-1, -1};
     t.depth[i] = op->kind == FUSE_CONTRACT ? depth_of_product(&t, op) : wait_of(&t, i, -1, &tile);
@@ -180,5 +191,6 @@ void fuse_tails(const Fuse *f, FuseItem *items, int n) {
     items[i].tail = product, t.tile[i] = tile, t.depth[i] = t.depth[product];
   }
   for (int i = n - 1; i >= 0; i--)
-    if (items[i].tail >= 0 && items[i].tail != i && !saves(&t, i)) items[i].tail = -1;
+    if (items[i].tail >= 0 && items[i].tail != i && !items[i].op->tiles && !saves(&t, i))
+      items[i].tail = -1;
 }

@@ -108,7 +108,7 @@ static int unit_score(const FuseOp *op, int loop) {
 
 static void schedule_op(FuseOp *op) {
   op->outer = op->inner = 0, op->lane = -1;
-  if (op->kind == FUSE_SCAN || op->kind == FUSE_CONTRACT) return;
+  if (op->kind == FUSE_SCAN || op->kind == FUSE_CONTRACT || op->tiles) return;
   bool plain_sum = op->kind != FUSE_REDUCE || op->reduce == CELL_SUM;
   int dims = 0, best = -1;
   for (int l = 0; l < op->loop_count; l++) {

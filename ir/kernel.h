@@ -135,11 +135,13 @@ typedef struct {
 } CellKernel;
 
 typedef enum {
-  CELL_BUFFER_STATE,   /* keeps its content between programs: params/, target/, moments, step */
-  CELL_BUFFER_INPUT,   /* data of a call, written by the caller */
-  CELL_BUFFER_OUTPUT,  /* read by the caller after a call */
-  CELL_BUFFER_TEMP,    /* in the arena; lives within one program */
-  CELL_BUFFER_CONSTANT /* `number` in every element, put there by the engine when it is made */
+  CELL_BUFFER_STATE,    /* keeps its content between programs: params/, target/, moments, step */
+  CELL_BUFFER_INPUT,    /* data of a call, written by the caller */
+  CELL_BUFFER_OUTPUT,   /* read by the caller after a call */
+  CELL_BUFFER_TEMP,     /* in the arena; lives within one program */
+  CELL_BUFFER_CONSTANT, /* `number` in every element, put there by the engine when it is made */
+  CELL_BUFFER_PIECE /* of the temporary `whole`, from element `begin` on: written there, read there; launches that
+                       write pieces of one do not wait for each other */
 } CellBufferKind;
 
 typedef struct {
@@ -148,15 +150,18 @@ typedef struct {
   CellDtype dtype;
   int64_t count;   /* elements; BITS: 32-bit words */
   int64_t bit_row; /* BITS: entries of one sample; a sample takes (bit_row + 31) / 32 words */
-  int64_t offset;  /* bytes in the arena, 64-byte aligned; every buffer has one */
+  int64_t offset;  /* bytes in the arena, 64-byte aligned but for a PIECE; every buffer has one */
   int program;     /* INPUT, OUTPUT, TEMP: whose; -1: STATE, CONSTANT */
   int first, last; /* TEMP: launches between which it lives */
   double number;   /* CONSTANT */
+  int whole;       /* PIECE */
+  int64_t begin;
 } CellBuffer;
 
 typedef struct {
   int kernel;
   const int *buffers; /* one for each argument of the kernel */
+  const bool *reads;  /* whether the kernel reads what others left in it */
   int stage;          /* launches of one stage do not depend on each other and stand side by side */
 } CellLaunch;
 
@@ -202,7 +207,8 @@ typedef struct {
   /* A machine whose tasks are many and small, and whose launches are whole products (a GPU): */
   int anchor_rows; /* > 0: contracts stand in kernels of their own, this many rows a task, and scans are
                         written out step by step, so that each of their products is a launch */
-  int batch_tile; /* > 0: samples of a task of every other kernel */
+  int anchor_columns; /* of a product's tile */
+  int batch_tile;     /* > 0: samples of a task of every other kernel */
   /* lane loops are brought into a form that vectors and registers fit (turn_sums.c, flatten_lanes.c,
    * cut_lanes.c) */
   bool tune_lanes;

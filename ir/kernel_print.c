@@ -175,11 +175,10 @@ void cell_kernel_print(const CellKernel *k, CellText *out) {
 }
 
 void cell_plan_print(const CellPlan *plan, CellText *out) {
-  static const char *const kinds[] = {[CELL_BUFFER_STATE] = "state",
-                                      [CELL_BUFFER_INPUT] = "input",
-                                      [CELL_BUFFER_OUTPUT] = "output",
-                                      [CELL_BUFFER_TEMP] = "temp",
-                                      [CELL_BUFFER_CONSTANT] = "constant"};
+  static const char *const kinds[] = {
+      [CELL_BUFFER_STATE] = "state",       [CELL_BUFFER_INPUT] = "input",
+      [CELL_BUFFER_OUTPUT] = "output",     [CELL_BUFFER_TEMP] = "temp",
+      [CELL_BUFFER_CONSTANT] = "constant", [CELL_BUFFER_PIECE] = "piece"};
   cell_text_printf(out, "plan arena %lld scratch %lld", (long long)plan->arena_bytes,
                    (long long)plan->scratch_bytes);
   if (plan->guard_bytes > 0) cell_text_printf(out, " guard %lld", (long long)plan->guard_bytes);
@@ -194,6 +193,8 @@ void cell_plan_print(const CellPlan *plan, CellText *out) {
       cell_text_printf(out, " of %s", plan->programs[b->program].name);
     if (b->kind == CELL_BUFFER_TEMP) cell_text_printf(out, " live %d to %d", b->first, b->last);
     if (b->kind == CELL_BUFFER_CONSTANT) cell_text_printf(out, " of %g", b->number);
+    if (b->kind == CELL_BUFFER_PIECE)
+      cell_text_printf(out, " in %d from %lld", b->whole, (long long)b->begin);
     cell_text_printf(out, "\n");
   }
 

@@ -18,29 +18,37 @@ static void sort_by_stage(CellLaunch *launches, int n) {
   }
 }
 
+// the buffer whose memory it is
+static int whole_of(const CellPlan *plan, int buffer) {
+  const CellBuffer *b = &plan->buffers[buffer];
+  return b->kind == CELL_BUFFER_PIECE ? b->whole : buffer;
+}
+
 void cell_plan_stages(CellPlan *plan, CellPlanProgram *program, bool merge) {
   int n = program->launch_count;
-  // the stages after which a buffer may be read, and written again
+  // the last stages that write a buffer, and that read it. Launches that write one buffer write different parts of
+  // it, so they need not wait for each other.
   int *written = cell_malloc((size_t)(plan->buffer_count + 1) * sizeof *written);
-  int *touched = cell_malloc((size_t)(plan->buffer_count + 1) * sizeof *touched);
-  for (int b = 0; b < plan->buffer_count; b++) written[b] = touched[b] = -1;
+  int *seen = cell_malloc((size_t)(plan->buffer_count + 1) * sizeof *seen);
+  for (int b = 0; b < plan->buffer_count; b++) written[b] = seen[b] = -1;
   for (int i = 0; i < n; i++) {
     CellLaunch *l = &program->launches[i];
     const CellKernel *k = plan->kernels[l->kernel];
     int stage = merge ? 0 : i;
     for (int a = 0; a < k->arg_count; a++) {
-      int b = l->buffers[a], after = k->written[a] ? touched[b] : written[b];
-      if (after + 1 > stage) stage = after + 1;
+      int b = whole_of(plan, l->buffers[a]);
+      if (l->reads[a] && written[b] + 1 > stage) stage = written[b] + 1;
+      if (k->written[a] && seen[b] + 1 > stage) stage = seen[b] + 1;
     }
     l->stage = stage;
     for (int a = 0; a < k->arg_count; a++) {
-      int b = l->buffers[a];
+      int b = whole_of(plan, l->buffers[a]);
       if (k->written[a] && stage > written[b]) written[b] = stage;
-      if (stage > touched[b]) touched[b] = stage;
+      if (l->reads[a] && stage > seen[b]) seen[b] = stage;
     }
   }
   free(written);
-  free(touched);
+  free(seen);
   sort_by_stage(program->launches, n);
 
   for (int i = 0; i < n; i++) {
@@ -49,7 +57,7 @@ void cell_plan_stages(CellPlan *plan, CellPlanProgram *program, bool merge) {
     while (first > 0 && program->launches[first - 1].stage == l->stage) first--;
     while (last + 1 < n && program->launches[last + 1].stage == l->stage) last++;
     for (int a = 0; a < plan->kernels[l->kernel]->arg_count; a++) {
-      CellBuffer *b = &plan->buffers[l->buffers[a]];
+      CellBuffer *b = &plan->buffers[whole_of(plan, l->buffers[a])];
       if (b->first < 0 || first < b->first) b->first = first;
       if (last > b->last) b->last = last;
     }

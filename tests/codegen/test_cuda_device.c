@@ -60,9 +60,9 @@ typedef struct {
   CellEngine *engine;
 } Step;
 
-static Step open_step(CellPrecision precision, const char *cache) {
+static Step open_text(const char *text, CellPrecision precision, const char *cache) {
   Step s = {.arena = cell_arena_create(), .diag = cell_diag_create()};
-  s.g = cell_test_parse(s.arena, program);
+  s.g = cell_test_parse(s.arena, text);
   s.m = CELL_NEW(s.arena, CellModule);
   s.m->arena = s.arena, s.m->name = "step";
   CELL_PUSH(s.arena, s.m->programs, s.m->program_count, s.m->program_capacity, s.g);
@@ -84,6 +84,10 @@ static Step open_step(CellPrecision precision, const char *cache) {
                                 s.inputs[i].count));
   }
   return s;
+}
+
+static Step open_step(CellPrecision precision, const char *cache) {
+  return open_text(program, precision, cache);
 }
 
 static void close_step(Step *s) {
@@ -111,10 +115,58 @@ static double distance(Step *s, CellTensor *inputs, CellTensor *after, const cha
   return worst;
 }
 
+// gradients, one of them of two values side by side, in tiles that are not full; their norm; what it scales
+static const char clipped[] = "graph step\n"
+                              "axis time 2\n"
+                              "axis batch 70\n"
+                              "axis candidate 2\n"
+                              "%0 = input \"x\" : f[80] {batch}\n"
+                              "%1 = input \"h\" : f[70] {batch}\n"
+                              "%2 = input \"y\" : f[90] {batch}\n"
+                              "%3 = input \"params/a\" : f[90,80] {}\n"
+                              "%4 = input \"params/b\" : f[90,150] {}\n"
+                              "%5 = input \"params/c\" : f[90] {}\n"
+                              "%6 = contract %2, %0 \"i,j->ij\" over {batch} : f[90,80] {}\n"
+                              "%7 = concat %0, %1 dim 0 : f[150] {batch}\n"
+                              "%8 = contract %2, %7 \"i,j->ij\" over {batch} : f[90,150] {}\n"
+                              "%9 = reduce sum %2 over {batch} : f[90] {}\n"
+                              "%10 = contract %6, %6 \"ij,ij->\" : f {}\n"
+                              "%11 = contract %8, %8 \"ij,ij->\" : f {}\n"
+                              "%12 = contract %9, %9 \"i,i->\" : f {}\n"
+                              "%13 = add %10, %11 : f {}\n"
+                              "%14 = add %12, %13 : f {}\n"
+                              "%15 = sqrt %14 : f {}\n"
+                              "%16 = const 1 : f {}\n"
+                              "%17 = max %15, %16 : f {}\n"
+                              "%18 = div %16, %17 : f {}\n"
+                              "%19 = mul %6, %18 : f[90,80] {}\n"
+                              "%20 = sub %3, %19 : f[90,80] {}\n"
+                              "%21 = mul %8, %18 : f[90,150] {}\n"
+                              "%22 = sub %4, %21 : f[90,150] {}\n"
+                              "%23 = mul %9, %18 : f[90] {}\n"
+                              "%24 = sub %5, %23 : f[90] {}\n"
+                              "output \"norm\" %15\n"
+                              "output \"params/a\" %20\n"
+                              "output \"params/b\" %22\n"
+                              "output \"params/c\" %24\n";
+
 static void run_good(Step *s) {
   bool good = s->engine && cell_engine_run(s->engine, "step", s->diag);
   if (!good) cell_diag_print(s->diag, stdout, false);
   assert_true(good);
+}
+
+// the products leave the squares of their tiles, and every block of the last launch folds them: two launches
+static void norms(void **state) {
+  (void)state;
+  for (int precision = CELL_FP32; precision <= CELL_BF16; precision++) {
+    Step s = open_text(clipped, (CellPrecision)precision, "");
+    const CellPlanProgram *p = &s.plan->programs[0];
+    assert_int_equal(p->launches[p->launch_count - 1].stage, 1);
+    run_good(&s);
+    assert_true(distance(&s, s.inputs, NULL, NULL) < (precision == CELL_FP32 ? 1e-5 : 2e-2));
+    close_step(&s);
+  }
 }
 
 static void states_stay(void **state) {
@@ -363,9 +415,9 @@ static void cached(void **state) {
 int main(void) {
   setenv("CELLC_CUDA_DRIVER", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
   setenv("CELLC_NVRTC", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(states_stay),  cmocka_unit_test(precisions),
-                                     cmocka_unit_test(one_graph),    cmocka_unit_test(faults),
-                                     cmocka_unit_test(clear_errors), cmocka_unit_test(lost_states),
-                                     cmocka_unit_test(launch_times), cmocka_unit_test(cached)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(norms),       cmocka_unit_test(states_stay),  cmocka_unit_test(precisions),
+      cmocka_unit_test(one_graph),   cmocka_unit_test(faults),       cmocka_unit_test(clear_errors),
+      cmocka_unit_test(lost_states), cmocka_unit_test(launch_times), cmocka_unit_test(cached)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

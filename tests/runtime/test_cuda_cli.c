@@ -156,7 +156,7 @@ static void nodes(void **state) {
   static const struct {
     const char *name;
     int most, spare;
-  } examples[] = {{"arq", 60, 26}, {"softmax_attention", 60, 28}, {"gated", 60, 2}};
+  } examples[] = {{"arq", 52, 25}, {"softmax_attention", 52, 25}, {"gated", 54, 0}};
   for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
     CellText command = {0}, output = {0};
     cell_text_printf(&command,
