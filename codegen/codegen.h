@@ -164,6 +164,17 @@ int cell_engine_gpu_times(CellEngine *engine, const char *program, int repeats, 
  * batch is drawn there: its inputs "context", "obs", "next_obs", "action", "reward" and "terminated", those that
  * it has. Which transitions are drawn is a function of key and counter, the same as on the host. */
 typedef struct CellMirror CellMirror;
+
+/* A row of a ring: an observation and what is known of the transition that begins with it. The note is a number of
+ * bits, low to high: the action; how many rows the context may reach back; whether it terminated; whether it ended,
+ * when the next observation is a final one. It stands in the last word of the observation if that has bits left
+ * over, else in a word behind it; the reward, a float, is the last word. */
+typedef struct {
+  int32_t words, stride; /* of an observation, of a row */
+  int32_t note, shift;   /* word of the row, and bit */
+  int32_t action_bits, age_bits;
+} CellReplayRow;
+
 typedef struct {
   const char *program; /* outlives the mirror */
   int32_t batch;
@@ -171,6 +182,7 @@ typedef struct {
   int32_t context;      /* observations before s_t */
   int32_t observation;  /* entries */
   bool bits;            /* entries are bits in words of 32, else floats */
+  CellReplayRow row;
 } CellMirrorOptions;
 
 /* NULL with an empty message where the engine has no GPU; with a message where the GPU has not the memory, or
@@ -182,31 +194,29 @@ void cell_mirror_close(CellMirror *mirror);
 /* Bytes that it takes of the GPU's memory. */
 int64_t cell_mirror_bytes(const CellMirror *mirror);
 
-/* What is known of a transition besides its observation. */
-typedef struct {
-  float reward;
-  uint32_t action : 16;
-  uint32_t age : 14; /* rows that its context may reach back */
-  uint32_t terminated : 1;
-  uint32_t ended : 1; /* the next observation is final observation number `final` of its ring */
-  uint32_t final;     /* modulo 2^32 */
-} CellMirrorNote;
-
-/* Writes a row of a ring, and a final observation (number modulo cell_mirror_finals in its place). Rows may wait
- * until the next draw. false and a message after an error: the mirror is of no use any more. */
-bool cell_mirror_row(CellMirror *mirror, int64_t ring, int64_t slot, const CellMirrorNote *note,
-                     const void *observation, char *message, size_t size);
-bool cell_mirror_final(CellMirror *mirror, int64_t ring, uint32_t number, const void *observation,
-                       char *message, size_t size);
+/* Writes a row of a ring, and what transition `number` of a ring ended with: the k-th that is kept, k modulo
+ * cell_mirror_finals in its place. Rows may wait until the next draw. false and a message after an error: the
+ * mirror is of no use any more. */
+bool cell_mirror_row(CellMirror *mirror, int64_t ring, int64_t slot, const uint32_t *row,
+                     char *message, size_t size);
+bool cell_mirror_final(CellMirror *mirror, int64_t ring, int64_t k, int64_t number,
+                       const uint32_t *observation, char *message, size_t size);
 /* Final observations of a ring that there is room for; makes room for `count` (a power of two), after which
  * all that are still wanted must be written again. */
 int64_t cell_mirror_finals(const CellMirror *mirror);
 bool cell_mirror_grow(CellMirror *mirror, int64_t count, char *message, size_t size);
 
+/* The final observations of a ring that may be drawn: k from `first` on. */
+typedef struct {
+  int64_t first, count;
+} CellMirrorFinals;
+
 /* The program's next run takes a batch of transitions: sample b is transition number added - filled + i / rings
- * of ring i % rings, where i < filled * rings follows from Philox of (b, counter) under key. */
+ * of ring i % rings, where i < filled * rings follows from Philox of (b, counter) under key. finals: of each
+ * ring. */
 bool cell_mirror_draw(CellMirror *mirror, const uint32_t key[2], const uint32_t counter[3],
-                      int64_t added, int64_t filled, char *message, size_t size);
+                      int64_t added, int64_t filled, const CellMirrorFinals *finals, char *message,
+                      size_t size);
 
 /* What plans for an engine are made for. CUDA: options->gpu must be set (cell_cuda_here). */
 CellTarget cell_engine_target(CellBackend backend, const CellEngineOptions *options);

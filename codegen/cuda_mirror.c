@@ -1,7 +1,7 @@
 /* cuda_mirror.c - a replay on the device: what codegen.h says of CellMirror, by the kernels of cuda_replay.h.
  *
  * Rows are collected in pinned memory and go up together: one copy, one launch of replay_add. The draw is the
- * first kernel of the program's graph (cell_mirror_launch): it reads nine words that travel with the graph, so
+ * first kernel of the program's graph (cell_mirror_launch): it reads a few words that travel with the graph, so
  * an update brings to the device what was added since the last one and those words, and nothing else. */
 #include "codegen/cuda_device.h"
 
@@ -9,9 +9,8 @@
 #include <string.h>
 
 enum {
-  HEAD = 6,        /* words of a staged record before the observation: see cuda_replay.h */
-  NOTE = 3,        /* words of a note */
-  DRAW = 9,        /* words of a draw */
+  HEAD = 5,        /* words of a staged record before the row: see cuda_replay.h */
+  DRAW = 9,        /* words of a draw, and four more for each ring */
   STAGED = 1024,   /* records that wait at most */
   FINALS = 16,     /* room for final observations at first */
   SPARE = 64 << 20 /* bytes that must be left for what the driver makes later */
@@ -23,8 +22,9 @@ static const char *const names[INPUTS] = {"context", "obs",    "next_obs",
 
 // replay_arguments of cuda_replay.h
 typedef struct {
-  CUdeviceptr rows, notes, finals, staged, draw, inputs[INPUTS];
-  int64_t rings, slots, room, words, entries, batch, steps, spread, whole, count;
+  CUdeviceptr rows, finals, numbers, staged, draw, inputs[INPUTS];
+  int64_t rings, slots, room, words, entries, stride, note, shift, action_bits, age_bits, batch,
+      steps, spread, whole, count;
 } Arguments;
 
 struct CellMirror {
@@ -39,6 +39,14 @@ struct CellMirror {
   int64_t bytes;
   bool flying; // the device may still read the staged records
 };
+
+static int64_t draw_words(const CellMirror *m) {
+  return DRAW + 4 * m->a.rings;
+}
+
+static int64_t record_words(const CellMirror *m) {
+  return HEAD + m->a.stride;
+}
 
 // ---- opening ----
 
@@ -109,16 +117,16 @@ static bool give_memory(CellMirror *m, char *message, size_t size) {
   Arguments *a = &m->a;
   int64_t rows = a->rings * a->slots;
   CUdeviceptr spare = 0;
-  bool good = take(m, &a->rows, rows * a->words, message, size) &&
-              take(m, &a->notes, rows * NOTE, message, size) &&
+  bool good = take(m, &a->rows, rows * a->stride, message, size) &&
               take(m, &a->finals, a->rings * a->room * a->words, message, size) &&
-              take(m, &a->staged, STAGED * (HEAD + a->words), message, size) &&
-              take(m, &a->draw, DRAW, message, size) &&
+              take(m, &a->numbers, a->rings * a->room * 2, message, size) &&
+              take(m, &a->staged, STAGED * record_words(m), message, size) &&
+              take(m, &a->draw, draw_words(m), message, size) &&
               !failed(m, m->g->d->alloc(&spare, SPARE), "give memory to the replay", message, size);
   if (spare) m->g->d->free(spare);
   if (!good) return false;
   void *pinned = NULL;
-  size_t bytes = (size_t)(DRAW + STAGED * (HEAD + a->words)) * 4;
+  size_t bytes = (size_t)(draw_words(m) + STAGED * record_words(m)) * 4;
   if (failed(m, m->g->d->alloc_host(&pinned, bytes), "pin memory for the replay", message, size))
     return false;
   m->pinned = pinned;
@@ -140,8 +148,13 @@ CellMirror *cell_mirror_open(CellEngine *e, const CellMirrorOptions *o, char *me
   m->a = (Arguments){.rings = o->rings,
                      .slots = o->slots,
                      .room = FINALS,
-                     .words = o->bits ? cell_bit_words(o->observation) : o->observation,
+                     .words = o->row.words,
                      .entries = o->observation,
+                     .stride = o->row.stride,
+                     .note = o->row.note,
+                     .shift = o->row.shift,
+                     .action_bits = o->row.action_bits,
+                     .age_bits = o->row.age_bits,
                      .batch = o->batch,
                      .steps = o->context};
   if (failed(m, m->g->d->set_current(m->g->context), "be used", message, size) ||
@@ -160,7 +173,7 @@ void cell_mirror_close(CellMirror *m) {
   const CellDriver *d = m->g->d;
   d->set_current(m->g->context);
   d->synchronize(m->g->stream);
-  const CUdeviceptr memory[] = {m->a.rows, m->a.notes, m->a.finals, m->a.staged, m->a.draw};
+  const CUdeviceptr memory[] = {m->a.rows, m->a.finals, m->a.numbers, m->a.staged, m->a.draw};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i]) d->free(memory[i]);
   if (m->pinned) d->free_host(m->pinned);
@@ -190,11 +203,11 @@ static CUresult start(CellMirror *m, CUfunction function, int64_t blocks, int64_
 }
 
 static uint32_t *staging(CellMirror *m) {
-  return m->pinned + DRAW;
+  return m->pinned + draw_words(m);
 }
 
 static bool flush(CellMirror *m, char *message, size_t size) {
-  int64_t count = m->a.count, words = count * (HEAD + m->a.words);
+  int64_t count = m->a.count, words = count * record_words(m);
   if (count == 0) return true;
   CUresult result = m->g->d->upload(m->a.staged, staging(m), (size_t)words * 4, m->g->stream);
   if (result == 0)
@@ -210,29 +223,26 @@ static uint32_t *stage(CellMirror *m, int64_t row, bool is_final, char *message,
   if (m->flying && failed(m, m->g->d->synchronize(m->g->stream), "take transitions", message, size))
     return NULL;
   m->flying = false;
-  uint32_t *record = staging(m) + m->a.count++ * (HEAD + m->a.words);
+  uint32_t *record = staging(m) + m->a.count++ * record_words(m);
   record[0] = (uint32_t)row, record[1] = (uint32_t)((uint64_t)row >> 32), record[2] = is_final;
   return record;
 }
 
-bool cell_mirror_row(CellMirror *m, int64_t ring, int64_t slot, const CellMirrorNote *note,
-                     const void *observation, char *message, size_t size) {
+bool cell_mirror_row(CellMirror *m, int64_t ring, int64_t slot, const uint32_t *row, char *message,
+                     size_t size) {
   uint32_t *record = stage(m, ring * m->a.slots + slot, false, message, size);
   if (!record) return false;
-  memcpy(&record[3], &note->reward, 4);
-  record[4] = note->action | (uint32_t)note->age << 16 | (uint32_t)note->terminated << 30 |
-              (uint32_t)note->ended << 31;
-  record[5] = note->final;
-  memcpy(record + HEAD, observation, (size_t)m->a.words * 4);
+  record[3] = record[4] = 0;
+  memcpy(record + HEAD, row, (size_t)m->a.stride * 4);
   return true;
 }
 
-bool cell_mirror_final(CellMirror *m, int64_t ring, uint32_t number, const void *observation,
-                       char *message, size_t size) {
-  int64_t at = (int64_t)number & (m->a.room - 1);
-  uint32_t *record = stage(m, ring * m->a.room + at, true, message, size);
+bool cell_mirror_final(CellMirror *m, int64_t ring, int64_t k, int64_t number,
+                       const uint32_t *observation, char *message, size_t size) {
+  uint32_t *record = stage(m, ring * m->a.room + (k & (m->a.room - 1)), true, message, size);
   if (!record) return false;
-  memset(record + 3, 0, NOTE * sizeof *record);
+  record[3] = (uint32_t)number, record[4] = (uint32_t)((uint64_t)number >> 32);
+  memset(record + HEAD, 0, (size_t)m->a.stride * 4);
   memcpy(record + HEAD, observation, (size_t)m->a.words * 4);
   return true;
 }
@@ -249,29 +259,34 @@ bool cell_mirror_grow(CellMirror *m, int64_t count, char *message, size_t size) 
       failed(m, d->synchronize(m->g->stream), "take transitions", message, size))
     return false;
   d->free(m->a.finals);
-  m->bytes -= m->a.rings * m->a.room * m->a.words * 4;
-  m->a.finals = 0, m->a.room = count;
+  d->free(m->a.numbers);
+  m->bytes -= m->a.rings * m->a.room * (m->a.words + 2) * 4;
+  m->a.finals = m->a.numbers = 0, m->a.room = count;
   cell_gpu_forget(m->e, m->program);
-  return take(m, &m->a.finals, m->a.rings * count * m->a.words, message, size);
+  return take(m, &m->a.finals, m->a.rings * count * m->a.words, message, size) &&
+         take(m, &m->a.numbers, m->a.rings * count * 2, message, size);
 }
 
 // ---- the draw ----
 
+static void put_wide(uint32_t *words, int64_t number) {
+  words[0] = (uint32_t)number, words[1] = (uint32_t)((uint64_t)number >> 32);
+}
+
 bool cell_mirror_draw(CellMirror *m, const uint32_t key[2], const uint32_t counter[3],
-                      int64_t added, int64_t filled, char *message, size_t size) {
+                      int64_t added, int64_t filled, const CellMirrorFinals *finals, char *message,
+                      size_t size) {
   if (failed(m, m->g->d->set_current(m->g->context), "be used", message, size) ||
       !flush(m, message, size))
     return false;
-  const uint32_t draw[DRAW] = {key[0],
-                               key[1],
-                               counter[0],
-                               counter[1],
-                               counter[2],
-                               (uint32_t)filled,
-                               (uint32_t)((uint64_t)filled >> 32),
-                               (uint32_t)added,
-                               (uint32_t)((uint64_t)added >> 32)};
-  memcpy(m->pinned, draw, sizeof draw);
+  memcpy(m->pinned, key, 8);
+  memcpy(m->pinned + 2, counter, 12);
+  put_wide(m->pinned + 5, filled);
+  put_wide(m->pinned + 7, added);
+  for (int64_t e = 0; e < m->a.rings; e++) {
+    put_wide(m->pinned + DRAW + 4 * e, finals[e].first);
+    put_wide(m->pinned + DRAW + 4 * e + 2, finals[e].count);
+  }
   return true;
 }
 
@@ -283,7 +298,7 @@ bool cell_mirror_fills(const CellMirror *m, int slot) {
 
 bool cell_mirror_launch(CellMirror *m, int program, CellDiag *diag) {
   if (program != m->program) return true;
-  CUresult result = m->g->d->upload(m->a.draw, m->pinned, DRAW * 4, m->g->stream);
+  CUresult result = m->g->d->upload(m->a.draw, m->pinned, (size_t)draw_words(m) * 4, m->g->stream);
   if (result == 0) result = start(m, m->draw, m->a.batch, 0);
   return cell_gpu_check(m->g, result, "draw a batch", diag);
 }

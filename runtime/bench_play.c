@@ -22,8 +22,11 @@ void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed)
                      .reward = tensor(n, "update", "reward"),
                      .terminated = tensor(n, "update", "terminated")};
   int words = cell_env_words(env);
-  CellReplayOptions options = {
-      .capacity = PLAY_STEPS, .envs = 1, .observation = env->observation.count, .bits = true};
+  CellReplayOptions options = {.capacity = PLAY_STEPS,
+                               .envs = 1,
+                               .observation = env->observation.count,
+                               .actions = env->actions.count,
+                               .bits = true};
   if (batch.context.data && batch.batch > 0)
     options.context = (int32_t)(batch.context.count / batch.batch /
                                 (batch.context.wide ? env->observation.count : words));

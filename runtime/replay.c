@@ -6,8 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t row_words(const CellReplayOptions *o) {
-  return o->bits ? (o->observation + 31) / 32 : o->observation;
+// how many bits hold the numbers 0 to most
+static int32_t bits_for(int64_t most) {
+  int32_t bits = 0;
+  while (most >> bits) bits++;
+  return bits;
+}
+
+static CellReplayRow row_of(const CellReplayOptions *o) {
+  CellReplayRow row = {.words = o->bits ? (o->observation + 31) / 32 : o->observation};
+  row.action_bits = bits_for((o->actions > 0 ? o->actions : CELL_REPLAY_MOST_ACTIONS) - 1);
+  row.age_bits = bits_for(o->context);
+  int32_t left = o->bits ? row.words * 32 - o->observation : 0;
+  bool behind = row.action_bits + row.age_bits + 2 > left;
+  row.note = behind ? row.words : row.words - 1;
+  row.shift = behind ? 0 : 32 - left;
+  row.stride = row.words + behind + 1;
+  return row;
 }
 
 static int64_t ring_capacity(const CellReplayOptions *o) {
@@ -17,11 +32,12 @@ static int64_t ring_capacity(const CellReplayOptions *o) {
 
 int64_t cell_replay_bytes(const CellReplayOptions *o) {
   int64_t slots = ring_capacity(o) + o->context + 1;
-  return o->envs * slots * (row_words(o) * 4 + (int64_t)sizeof(Transition));
+  return o->envs * slots * row_of(o).stride * 4;
 }
 
 CellReplay *cell_replay_create(const CellReplayOptions *options, CellDiag *diag) {
   CELL_ASSERT(options->envs > 0 && options->context >= 0 && options->observation > 0);
+  CELL_ASSERT(options->actions >= 0 && options->actions <= CELL_REPLAY_MOST_ACTIONS);
   if (options->context > CELL_REPLAY_MOST_CONTEXT) {
     cell_error(diag, NULL, CELL_NOWHERE,
                "a context of %d observations is too long: the limit is %d", (int)options->context,
@@ -30,17 +46,16 @@ CellReplay *cell_replay_create(const CellReplayOptions *options, CellDiag *diag)
   }
   CellReplay *r = cell_malloc(sizeof *r);
   r->options = *options;
-  r->words = row_words(options);
+  r->row = row_of(options);
   r->capacity = ring_capacity(options);
   r->slots = r->capacity + options->context + 1;
   r->rings = cell_malloc((size_t)options->envs * sizeof(Ring));
   // sizes are checked in floating point before they can overflow
-  double bytes = (double)options->envs * (double)r->slots * ((double)r->words * 4 + 8);
+  double bytes = (double)options->envs * (double)r->slots * (double)r->row.stride * 4;
   bool fits = bytes < 0x1p46;
   for (int e = 0; fits && e < options->envs; e++) {
-    r->rings[e].rows = calloc((size_t)(r->slots * r->words), 4);
-    r->rings[e].transitions = calloc((size_t)r->slots, sizeof(Transition));
-    fits = r->rings[e].rows && r->rings[e].transitions;
+    r->rings[e].rows = calloc((size_t)(r->slots * r->row.stride), 4);
+    fits = r->rings[e].rows != NULL;
   }
   if (!fits) {
     CellRecord *record = cell_error(diag, NULL, CELL_NOWHERE,
@@ -58,7 +73,6 @@ void cell_replay_destroy(CellReplay *r) {
   cell_mirror_close(r->mirror);
   for (int e = 0; e < r->options.envs; e++) {
     free(r->rings[e].rows);
-    free(r->rings[e].transitions);
     free(r->rings[e].finals);
     free(r->rings[e].final_numbers);
   }
@@ -77,22 +91,46 @@ int64_t cell_replay_added(const CellReplay *r) {
 }
 
 uint32_t *cell_replay_row(const CellReplay *r, const Ring *ring, int64_t number) {
-  return ring->rows + number % r->slots * r->words;
+  return ring->rows + number % r->slots * r->row.stride;
+}
+
+Transition cell_replay_transition(const CellReplay *r, const Ring *ring, int64_t number) {
+  const CellReplayRow *f = &r->row;
+  const uint32_t *row = cell_replay_row(r, ring, number);
+  // of up to 32 bits
+  uint64_t note = (uint64_t)row[f->note] >> f->shift, ends = note >> (f->action_bits + f->age_bits);
+  Transition t = {.action = (uint32_t)(note & (((uint64_t)1 << f->action_bits) - 1)),
+                  .age = (uint32_t)(note >> f->action_bits & (((uint64_t)1 << f->age_bits) - 1)),
+                  .terminated = ends & 1,
+                  .ended = ends >> 1 & 1};
+  memcpy(&t.reward, row + f->stride - 1, sizeof t.reward);
+  return t;
+}
+
+static void put_transition(const CellReplay *r, const Ring *ring, int64_t number,
+                           const Transition *t) {
+  const CellReplayRow *f = &r->row;
+  uint32_t *row = cell_replay_row(r, ring, number), note = t->action;
+  note |= t->age << f->action_bits;
+  note |= (uint32_t)(t->terminated | t->ended << 1) << (f->action_bits + f->age_bits);
+  uint32_t observed = f->shift ? row[f->note] & (((uint32_t)1 << f->shift) - 1) : 0;
+  row[f->note] = observed | note << f->shift;
+  memcpy(row + f->stride - 1, &t->reward, sizeof t->reward);
 }
 
 void cell_replay_begin(CellReplay *r, int env, const void *observation) {
   Ring *ring = &r->rings[env];
-  memcpy(cell_replay_row(r, ring, ring->added), observation, (size_t)r->words * 4);
+  memcpy(cell_replay_row(r, ring, ring->added), observation, (size_t)r->row.words * 4);
 }
 
 // twice the room for final observations, oldest first again
 static void grow_finals(CellReplay *r, Ring *ring) {
   int64_t room = ring->final_room ? 2 * ring->final_room : 16;
-  uint32_t *finals = cell_malloc((size_t)(room * r->words) * 4);
+  uint32_t *finals = cell_malloc((size_t)(room * r->row.words) * 4);
   int64_t *numbers = cell_malloc((size_t)room * sizeof *numbers);
   for (int64_t i = 0; i < ring->final_count; i++) {
     int64_t at = (ring->final_first + i) & (ring->final_room - 1);
-    memcpy(finals + i * r->words, ring->finals + at * r->words, (size_t)r->words * 4);
+    memcpy(finals + i * r->row.words, ring->finals + at * r->row.words, (size_t)r->row.words * 4);
     numbers[i] = ring->final_numbers[at];
   }
   free(ring->finals);
@@ -111,7 +149,7 @@ static void keep_final(CellReplay *r, Ring *ring, const void *observation) {
   if (ring->final_count == ring->final_room) grow_finals(r, ring);
   int64_t at = (ring->final_first + ring->final_count++) & (ring->final_room - 1);
   ring->final_numbers[at] = ring->added;
-  memcpy(ring->finals + at * r->words, observation, (size_t)r->words * 4);
+  memcpy(ring->finals + at * r->row.words, observation, (size_t)r->row.words * 4);
 }
 
 int64_t cell_replay_final(const Ring *ring, int64_t number) {
@@ -129,32 +167,32 @@ int64_t cell_replay_final(const Ring *ring, int64_t number) {
   return low;
 }
 
+int64_t cell_replay_final_number(const Ring *ring, int64_t place) {
+  return ring->final_numbers[(ring->final_first + place) & (ring->final_room - 1)];
+}
+
 const uint32_t *cell_replay_final_row(const CellReplay *r, const Ring *ring, int64_t place) {
   int64_t at = (ring->final_first + place) & (ring->final_room - 1);
-  return ring->finals + at * r->words;
+  return ring->finals + at * r->row.words;
 }
 
 void cell_replay_add(CellReplay *r, int env, int32_t action, float reward, bool terminated,
                      bool truncated, const void *next) {
-  CELL_ASSERT(action >= 0 && action < CELL_REPLAY_MOST_ACTIONS);
+  CELL_ASSERT(action >= 0 &&
+              action < (r->options.actions > 0 ? r->options.actions : CELL_REPLAY_MOST_ACTIONS));
   Ring *ring = &r->rings[env];
   bool ended = terminated || truncated;
   if (ended) keep_final(r, ring, next);
-  ring->transitions[ring->added % r->slots] = (Transition){
-      .reward = reward,
-      .action = (uint32_t)action & 0xffff,
-      .age = ring->age & MOST_AGE,
-      .terminated = terminated,
-      .ended = ended,
-  };
+  put_transition(r, ring, ring->added,
+                 &(Transition){.reward = reward,
+                               .action = (uint32_t)action,
+                               .age = ring->age,
+                               .terminated = terminated,
+                               .ended = ended});
   ring->added++;
-  if (ended) {
-    bool starts = terminated || !r->options.terminated_only;
-    ring->age = starts ? 0 : ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
-  } else {
-    ring->age = ring->age < MOST_AGE ? ring->age + 1 : MOST_AGE;
-    memcpy(cell_replay_row(r, ring, ring->added), next, (size_t)r->words * 4);
-  }
+  uint32_t older = ring->age < (uint32_t)r->options.context ? ring->age + 1 : ring->age;
+  ring->age = ended && (terminated || !r->options.terminated_only) ? 0 : older;
+  if (!ended) memcpy(cell_replay_row(r, ring, ring->added), next, (size_t)r->row.words * 4);
 }
 
 // ---- batches ----
@@ -169,7 +207,10 @@ void cell_put_observation(const CellTensorData *t, int64_t row, const void *obse
   } else if (t->dtype == CELL_BITS) {
     CELL_ASSERT(bits && t->bit_row == count);
     int64_t n = (count + 31) / 32;
-    memcpy((uint32_t *)t->data + row * n, words, (size_t)n * 4);
+    uint32_t *out = (uint32_t *)t->data + row * n;
+    memcpy(out, words, (size_t)n * 4);
+    // behind the last bit may stand what else is known of the transition
+    if (count % 32) out[n - 1] &= ((uint32_t)1 << count % 32) - 1;
   } else if (bits) {
     float *out = (float *)t->data + row * count;
     for (int32_t i = 0; i < count; i++) out[i] = (float)(words[i / 32] >> (i % 32) & 1);
@@ -197,7 +238,7 @@ void cell_replay_gather(const CellReplay *r, int64_t index, int32_t b, CellBatch
   const Ring *ring = &r->rings[index % r->options.envs];
   int64_t number = ring->added - cell_replay_filled_of(r, ring) + index / r->options.envs;
   CELL_ASSERT(number < ring->added);
-  const Transition *t = &ring->transitions[number % r->slots];
+  const Transition own = cell_replay_transition(r, ring, number), *t = &own;
   int32_t count = r->options.observation;
   bool bits = r->options.bits;
   if (batch->context.data) {

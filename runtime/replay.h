@@ -4,7 +4,8 @@
  * or floats, as the environment gives them. s_{t+1} is the next row of the ring; only what an
  * episode ended with is kept apart, in a queue. A transition's context is found by its index: the
  * ring has `context` rows more than it has transitions to sample, so that the contexts of the
- * oldest ones are whole too.
+ * oldest ones are whole too. With each row stand the transition's action, ends and reward (CellReplayRow): a
+ * transition of 400 bits takes 56 bytes.
  *
  *   cell_replay_begin(r, 0, first);                        // an episode's first observation
  *   cell_replay_add(r, 0, action, reward, false, false, next);
@@ -28,6 +29,7 @@ typedef struct {
   int32_t envs;
   int32_t context;      /* observations before s_t in a context */
   int32_t observation;  /* entries of an observation */
+  int32_t actions;      /* that there are; 0: CELL_REPLAY_MOST_ACTIONS */
   bool bits;            /* entries are bits, in words of 32, low bit first; else floats */
   bool terminated_only; /* only `terminated` starts an episode: contexts cross time limits */
 } CellReplayOptions;

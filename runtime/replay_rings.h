@@ -7,18 +7,17 @@
 /* What is known of a transition besides its observation. */
 typedef struct {
   float reward;
-  uint32_t action : 16;
-  uint32_t age : 14; /* steps since the episode's start, as contexts see it; stops at MOST_AGE */
-  uint32_t terminated : 1;
-  uint32_t ended : 1; /* the next observation is in the queue of final ones */
+  uint32_t action;
+  uint32_t
+      age; /* rows that its context may reach back: steps since the episode's start, at most `context` */
+  bool terminated;
+  bool ended; /* the next observation is in the queue of final ones */
 } Transition;
-enum { MOST_AGE = (1 << 14) - 1 };
 
 /* Transition n of an environment (counted from its start) is in slot n % slots; the observation that waits for
  * its action is row `added`. */
 typedef struct {
-  uint32_t *rows; /* slots rows of `words` words (floats are words too) */
-  Transition *transitions;
+  uint32_t *rows; /* slots rows (floats are words too) */
   int64_t added;
   uint32_t age; /* of the waiting observation */
   /* final observations, oldest first: a ring that grows, numbered by their transition */
@@ -32,7 +31,7 @@ typedef struct {
 
 struct CellReplay {
   CellReplayOptions options;
-  int64_t words;    /* of an observation */
+  CellReplayRow row;
   int64_t capacity; /* of a ring */
   int64_t slots;
   Ring *rings;
@@ -43,10 +42,12 @@ static inline int64_t cell_replay_filled_of(const CellReplay *r, const Ring *rin
   return ring->added < r->capacity ? ring->added : r->capacity;
 }
 
-/* The observation of transition `number`. */
+/* The row of transition `number`, which begins with its observation; what its note and reward say. */
 uint32_t *cell_replay_row(const CellReplay *r, const Ring *ring, int64_t number);
+Transition cell_replay_transition(const CellReplay *r, const Ring *ring, int64_t number);
 /* The place in the queue (0: the oldest) of what transition `number` ended with; the observation there. */
 int64_t cell_replay_final(const Ring *ring, int64_t number);
+int64_t cell_replay_final_number(const Ring *ring, int64_t place); /* and whose it is */
 const uint32_t *cell_replay_final_row(const CellReplay *r, const Ring *ring, int64_t place);
 
 /* Lets the GPU draw the batch. false: it cannot any more, which is said once; the mirror is gone. */

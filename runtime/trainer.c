@@ -123,6 +123,7 @@ CellTrainer *cell_trainer_create(const CellTrainerOptions *options, CellDiag *di
                               .envs = agent->envs,
                               .context = t->batch.context.data ? train->context : 0,
                               .observation = kind->observation.count,
+                              .actions = kind->actions.count,
                               .bits = is_bits(t),
                               .terminated_only = train->episode_terminated};
   t->replay = cell_replay_create(&replay, diag);

@@ -67,6 +67,7 @@ static void count(const Options *o, const CellNetwork *n, Figures *f) {
                               .envs = 1,
                               .context = train->context,
                               .observation = observation,
+                              .actions = n->shapes.actions,
                               .bits = n->shapes.obs_bits};
   f->replay = cell_replay_bytes(&replay);
   f->parameters = cell_network_param_count(n);

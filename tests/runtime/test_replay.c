@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OBS = 40, WORDS = 2, MOST = 600, MOST_CONTEXT = 12, MOST_ENVS = 3 };
+enum { OBS = 52, WORDS = 2, MOST = 600, MOST_CONTEXT = 12, MOST_ENVS = 3 };
 
 // the plain list: observation numbers stand for observations
 typedef struct {
@@ -73,6 +73,7 @@ static void play(int envs, int64_t capacity, int context, bool bits, bool wide,
                                .envs = envs,
                                .context = context,
                                .observation = OBS,
+                               .actions = seed % 2 ? 6 : 0, // six fit behind 52 bits
                                .bits = bits,
                                .terminated_only = terminated_only};
   CellReplay *replay = cell_replay_create(&options, diag);
@@ -206,10 +207,19 @@ static void test_limits(void **state) {
   assert_int_equal(diag->error_count, 2);
   assert_non_null(strstr(diag->records[0].message, "not enough memory"));
   assert_non_null(strstr(diag->records[1].message, "too long"));
-  // a MinAtar transition: 13 words of bits, reward, action and marks
-  options = (CellReplayOptions){
-      .capacity = 5000000, .envs = 1, .context = 10, .observation = 400, .bits = true};
+  // a MinAtar transition: 13 words of bits, the last one's rest taken by action and marks, and the reward
+  options = (CellReplayOptions){.capacity = 5000000,
+                                .envs = 1,
+                                .context = 10,
+                                .observation = 400,
+                                .actions = 6,
+                                .bits = true};
+  assert_int_equal(cell_replay_bytes(&options), 5000011LL * 56);
+  // no room behind the bits: a word more; floats too
+  options.observation = 416;
   assert_int_equal(cell_replay_bytes(&options), 5000011LL * 60);
+  options.bits = false, options.observation = 5;
+  assert_int_equal(cell_replay_bytes(&options), 5000011LL * 28);
   cell_diag_destroy(diag);
 }
 

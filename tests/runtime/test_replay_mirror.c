@@ -14,24 +14,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OBS = 40, WORDS = 2, BATCH = 5, CONTEXT = 3, ACTIONS = 6 };
+enum { OBS = 52, WORDS = 2, BATCH = 5, CONTEXT = 3, ACTIONS = 6 };
 
 // gives every input back, doubled; %s: the form of observations. Index inputs are read by what they select.
 static const char program[] = "graph update\n"
                               "axis time 3\n"
                               "axis batch 5\n"
                               "axis candidate 2\n"
-                              "%%0 = input \"context\" : %s[40] {time,batch}\n"
-                              "%%1 = input \"obs\" : %s[40] {batch}\n"
-                              "%%2 = input \"next_obs\" : %s[40] {batch}\n"
+                              "%%0 = input \"context\" : %s[52] {time,batch}\n"
+                              "%%1 = input \"obs\" : %s[52] {batch}\n"
+                              "%%2 = input \"next_obs\" : %s[52] {batch}\n"
                               "%%3 = input \"action\" : i {batch}\n"
                               "%%4 = input \"reward\" : f {batch}\n"
                               "%%5 = input \"terminated\" : f {batch}\n"
                               "%%6 = input \"params/table\" : f[6] {}\n"
                               "%%7 = const 2 : f {}\n"
-                              "%%8 = mul %%0, %%7 : f[40] {time,batch}\n"
-                              "%%9 = mul %%1, %%7 : f[40] {batch}\n"
-                              "%%10 = mul %%2, %%7 : f[40] {batch}\n"
+                              "%%8 = mul %%0, %%7 : f[52] {time,batch}\n"
+                              "%%9 = mul %%1, %%7 : f[52] {batch}\n"
+                              "%%10 = mul %%2, %%7 : f[52] {batch}\n"
                               "%%11 = take %%6 dim 0, %%3 : f {batch}\n"
                               "%%12 = mul %%4, %%7 : f {batch}\n"
                               "%%13 = mul %%5, %%7 : f {batch}\n"
@@ -138,6 +138,7 @@ static void play(const Play *p, uint64_t seed) {
                                .envs = p->envs,
                                .context = CONTEXT,
                                .observation = OBS,
+                               .actions = seed % 2 ? 6 : 0, // six fit behind 52 bits
                                .bits = p->bits,
                                .terminated_only = p->terminated_only};
   CellReplay *plain = cell_replay_create(&options, d.diag),
@@ -274,8 +275,12 @@ static int logged(const char *path, const char *what, long *bytes) {
 static void little_is_sent(void **state) {
   (void)state;
   Device d = open_device("bits");
-  CellReplayOptions options = {
-      .capacity = 100, .envs = 1, .context = CONTEXT, .observation = OBS, .bits = true};
+  CellReplayOptions options = {.capacity = 100,
+                               .envs = 1,
+                               .context = CONTEXT,
+                               .observation = OBS,
+                               .actions = ACTIONS,
+                               .bits = true};
   CellReplay *replay = cell_replay_create(&options, d.diag);
   char message[512], log[] = "/tmp/cellc-test-log-XXXXXX";
   int file = mkstemp(log);
@@ -294,9 +299,9 @@ static void little_is_sent(void **state) {
     assert_true(cell_engine_run(d.engine, "update", d.diag));
   }
   unsetenv("CELLC_FAKE_CUDA_LOG");
-  // ten updates: four transitions and the waiting row each, two words and a head of six
+  // ten updates: four transitions and the waiting row each, the row and a head of five
   assert_int_equal(logged(log, "up ", &bytes), 10);
-  assert_int_equal(bytes, 10 * 5 * (6 + WORDS) * 4);
+  assert_int_equal(bytes, 10 * 5 * (5 + WORDS + 1) * 4);
   assert_int_equal(logged(log, "graph", &bytes), 10);
   unlink(log);
   cell_replay_destroy(replay);
