@@ -27,7 +27,7 @@ from common import Case, cellc
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # glibc gives large blocks back to the system and takes them again, page by page, zeroed: more than half of
-# the time of a program that makes matrices of a gigabyte. Kept memory is what is best for them.
+# the time of a program that makes matrices of a gigabyte. Kept memory is best for those, not for small ones.
 KEPT = ("glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:"
         "glibc.malloc.arena_max=1:glibc.malloc.top_pad=67108864")
 
@@ -409,8 +409,8 @@ def main():
     p.add_argument("--only", metavar="NAME,...", help="these rows alone (roofline: a prefix stands for all)")
     p.add_argument("--quick", action="store_true", help="few and short turns: to see whether it works")
     p.add_argument("--json", metavar="FILE", help="write everything that was measured (-: to stdout)")
-    p.add_argument("--memory", choices=("kept", "stock"), default="kept",
-                   help="peers keep freed memory, which is faster, or not, which is glibc's habit (kept)")
+    p.add_argument("--memory", choices=("kept", "stock"), default="stock",
+                   help="peers keep freed memory, which is faster with large matrices, or not, as installed (stock)")
     p.add_argument("--threads", type=int, default=2, help="of every program (2)")
     p.add_argument("--seed", type=int, help="of the drawn network (the date)")
     p.add_argument("--logs", metavar="DIR", help="what peers print goes there (a new folder of /tmp)")
