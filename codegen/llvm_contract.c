@@ -357,8 +357,9 @@ static bool worth_turning(const Contract *c) {
   int rows = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
   double outer =
       (double)ceil_div(c->m_most, rows) * ((double)c->k * tile_cycles(rows, 1, 0) + OUTER_TILE);
-  double tile, tiles = (double)ceil_div(c->m_most, dot_rows(c, &tile)) *
-                       (double)ceil_div(c->n_most, CELL_DOT_COLUMNS);
+  double tile = 0;
+  double tiles = (double)ceil_div(c->m_most, dot_rows(c, &tile)) *
+                 (double)ceil_div(c->n_most, CELL_DOT_COLUMNS);
   double dot = tiles * ((double)ceil_div(c->k, lanes) * tile + DOT_TILE);
   return dot + (double)(c->n_most * c->k * TURN) < outer;
 }

@@ -111,8 +111,9 @@ static void put_transition(const CellReplay *r, const Ring *ring, int64_t number
                            const Transition *t) {
   const CellReplayRow *f = &r->row;
   uint32_t *row = cell_replay_row(r, ring, number), note = t->action;
+  const uint32_t ends = (t->terminated ? 1u : 0u) + (t->ended ? 2u : 0u);
   note |= t->age << f->action_bits;
-  note |= (uint32_t)(t->terminated | t->ended << 1) << (f->action_bits + f->age_bits);
+  note |= ends << (f->action_bits + f->age_bits);
   uint32_t observed = f->shift ? row[f->note] & (((uint32_t)1 << f->shift) - 1) : 0;
   row[f->note] = observed | note << f->shift;
   memcpy(row + f->stride - 1, &t->reward, sizeof t->reward);

@@ -31,6 +31,7 @@ static bool run_file(const CellCli *cli, Options *o, CellDiag *diag) {
   const char *cpu_because = NULL;
   o->run.cpu_because = &cpu_because;
   bool ok = cell_run_program(&o->run, out, diag);
+  o->run.cpu_because = NULL;
   cell_cli_say_backend(cli, cpu_because);
   ok = ok && cell_tensor_writer_write(out, o->out, diag);
   cell_tensor_writer_destroy(out);
