@@ -93,17 +93,10 @@ bool cell_cuda_apart(const CellCudaSchedule *c, const CellStmt *loop, const Cell
   return apart;
 }
 
-static bool same_affine(const CellAffine *a, const CellAffine *b) {
-  if (a->base != b->base || a->term_count != b->term_count || a->loaded >= 0 || b->loaded >= 0)
-    return false;
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var != b->terms[i].var || a->terms[i].coef != b->terms[i].coef) return false;
-  return true;
-}
-
 bool cell_cuda_same_thread(const CellCudaSchedule *c, const CellTouch *a, const CellTouch *b) {
   if (!a->index || !b->index || a->by != CELL_BY_LANES || b->by != CELL_BY_LANES) return false;
-  if (!same_affine(&a->lanes->begin, &b->lanes->begin)) return false;
+  if (a->lanes->begin.loaded >= 0 || !cell_affine_equal(&a->lanes->begin, &b->lanes->begin))
+    return false;
   bool *inside = no_variables(c);
   if (a->loop) inside[a->loop->var] = true, mark_inside(a->loop->body, inside);
   bool fixed = true;

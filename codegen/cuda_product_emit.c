@@ -5,18 +5,12 @@
  * copied 16 bytes at a time. */
 #include "codegen/cuda.h"
 
-static bool same_affine(const CellAffine *a, const CellAffine *b) {
-  if (a->base != b->base || a->term_count != b->term_count || a->loaded != b->loaded) return false;
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var != b->terms[i].var || a->terms[i].coef != b->terms[i].coef) return false;
-  return true;
-}
-
 static bool same_output(const CellStmt *a, const CellStmt *b) {
-  return a->out.buffer.index == b->out.buffer.index && same_affine(&a->out.base, &b->out.base) &&
-         a->out.row_stride == b->out.row_stride && a->out.k_stride == b->out.k_stride &&
-         a->m == b->m && a->n == b->n && a->m_limit == b->m_limit && a->n_limit == b->n_limit &&
-         same_affine(&a->m_begin, &b->m_begin) && same_affine(&a->n_begin, &b->n_begin);
+  return a->out.buffer.index == b->out.buffer.index &&
+         cell_affine_equal(&a->out.base, &b->out.base) && a->out.row_stride == b->out.row_stride &&
+         a->out.k_stride == b->out.k_stride && a->m == b->m && a->n == b->n &&
+         a->m_limit == b->m_limit && a->n_limit == b->n_limit &&
+         cell_affine_equal(&a->m_begin, &b->m_begin) && cell_affine_equal(&a->n_begin, &b->n_begin);
 }
 
 // ---- the tail ----
@@ -29,10 +23,6 @@ static int64_t take_term(CellAffine *a, int var) {
     return coef;
   }
   return 0;
-}
-
-static bool same_buffer(const CellBufferRef *a, const CellBufferRef *b) {
-  return a->scratch == b->scratch && a->index == b->index;
 }
 
 // an index in a nest, by the entry (m, n) of the output that the nest is at
@@ -87,7 +77,7 @@ static bool stored_there(const CellStmt *tail, const CellBufferRef *buffer, cons
     if (nest->kind != CELL_K_LOOP || cell_cuda_tile_sum(nest, &around)) continue;
     const CellStmt *lanes = lanes_of(nest);
     for (const CellStmt *s = lanes->body; s; s = s->next) {
-      if (s->kind != CELL_K_STORE || !same_buffer(&s->buffer, buffer)) continue;
+      if (s->kind != CELL_K_STORE || !cell_same_buffer(s->buffer, *buffer)) continue;
       Place to = place_of(nest, lanes, &s->index);
       if (to.n == 0 || (rows && to.m == 0) || !same_place(&to, at, rows)) return false;
     }
@@ -99,7 +89,7 @@ static bool stored_there(const CellStmt *tail, const CellBufferRef *buffer, cons
 static bool may_load(const CellKernel *k, const CellStmt *tail, const CellStmt *nest,
                      const CellStmt *lanes, const CellStmt *s) {
   const CellStmt *first = k->body;
-  bool output = same_buffer(&s->buffer, &first->out.buffer);
+  bool output = cell_same_buffer(s->buffer, first->out.buffer);
   if (!output && (s->buffer.scratch || !k->written[s->buffer.index])) return !s->buffer.scratch;
   if (!nest) return false;
   Place at = place_of(nest, lanes, &s->index);
@@ -114,7 +104,8 @@ static bool entrywise(const CellKernel *k, const CellStmt *tail, const CellStmt 
   bool inside = s == lanes->body;
   for (; s && s != lanes; s = s->next) {
     if (s->kind == CELL_K_STORE) {
-      if (!inside || s->add || s->buffer.scratch || same_buffer(&s->buffer, &k->body->out.buffer))
+      if (!inside || s->add || s->buffer.scratch ||
+          cell_same_buffer(s->buffer, k->body->out.buffer))
         return false;
     } else if (!cell_cuda_is_plain(s) ||
                (s->kind == CELL_K_LOAD && !may_load(k, tail, nest, lanes, s))) {

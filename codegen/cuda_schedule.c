@@ -122,12 +122,6 @@ static bool independent(CellCudaSchedule *c, const CellStmt *loop) {
   return true;
 }
 
-static bool mentions(const CellAffine *a, int var) {
-  for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].var == var) return true;
-  return a->loaded >= 0;
-}
-
 bool cell_cuda_is_plain(const CellStmt *s) {
   return s->kind == CELL_K_CONST || s->kind == CELL_K_VAR || s->kind == CELL_K_LOAD ||
          s->kind == CELL_K_LET;
@@ -144,7 +138,7 @@ const CellStmt *cell_cuda_turned(const CellStmt *loop) {
 static bool may_turn(CellCudaSchedule *c, const CellStmt *loop) {
   const CellStmt *lanes = cell_cuda_turned(loop);
   if (!lanes) return false;
-  if (mentions(&lanes->begin, loop->var)) return false;
+  if (lanes->begin.loaded >= 0 || cell_affine_coef(&lanes->begin, loop->var) != 0) return false;
   CellTouches all = {0};
   cell_cuda_note(c, loop)->spread = CELL_SPREAD_TURNED;
   cell_cuda_touches(c, loop, &all);

@@ -346,17 +346,13 @@ static int dot_rows(const Contract *c, double *tile) {
 }
 
 // whether to turn the few columns of b and then add up along k: the outer form would use a part of each vector
-static bool worth_turning(const Contract *c) {
-  enum {
-    OUTER_TILE = 30,
-    DOT_TILE = 25,
-    TURN = 4
-  }; /* cycles of a tile beside its products; of an element */
+static bool worth_turning(Contract *c) {
+  // cycles of a tile beside its products; of an element that is turned
+  enum { OUTER_TILE = 30, DOT_TILE = 25, TURN = 4 };
   int lanes = c->g->lanes;
   if (lanes < 4 || c->a.ks != 1 || c->b.rs != 1 || c->n_most >= lanes || c->k < lanes) return false;
-  int rows = c->g->isa == CELL_ISA_AVX512 ? 14 : 6;
-  double outer =
-      (double)ceil_div(c->m_most, rows) * ((double)c->k * tile_cycles(rows, 1, 0) + OUTER_TILE);
+  double outer = choose_tile(c, c->m_most, c->n_most) * (double)c->k;
+  outer += (double)ceil_div(c->m_most, c->rows) * OUTER_TILE;
   double tile = 0;
   double tiles = (double)ceil_div(c->m_most, dot_rows(c, &tile)) *
                  (double)ceil_div(c->n_most, CELL_DOT_COLUMNS);

@@ -110,22 +110,20 @@ static bool is_zero_first(const FuseOp *scan, const FuseVal *val, int depth) {
  * segments and returns how many always run. */
 static int order_segments(const FuseEmit *e, const FuseOp *op, int *order) {
   const FuseOp *scan = op->region->scan;
-  int always = 0, later = op->segment_count;
+  int always = 0, count = 0;
   bool alike = scan && e->f->target->anchor_rows == 0;
   for (int i = 0; i < op->segment_count && alike; i++) {
     const FuseSegment *s = &op->segments[i], *first = &op->segments[0];
     alike = s->m_offset == first->m_offset && s->n_offset == first->n_offset &&
             s->m_extent == first->m_extent && s->n_extent == first->n_extent && s->add == (i > 0);
   }
-  for (int i = 0; i < op->segment_count; i++)
-    if (!alike || !is_zero_first(scan, op->segments[i].a.val, 2)) order[always++] = i;
-  if (always == 0 && op->segment_count > 0) order[always++] = 0;
-  for (int i = op->segment_count - 1; i >= 0; i--) {
-    bool placed = false;
-    for (int j = 0; j < always; j++) placed = placed || order[j] == i;
-    if (!placed) order[--later] = i;
+  for (int later = 0; later < 2; later++) {
+    for (int i = 0; i < op->segment_count; i++)
+      if ((alike && is_zero_first(scan, op->segments[i].a.val, 2)) == later) order[count++] = i;
+    if (!later) always = count;
   }
-  return always;
+  // the first one begins the sum, whatever it is
+  return always > 0 ? always : 1;
 }
 
 void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
@@ -161,7 +159,7 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
     FuseBody bodies[FUSE_MAX_LOOPS + 1];
     int opened = 0;
     fuse_begin_op(e);
-    bool add = i > 0 ? op->segments[i].add : s->add && op->segments[0].add;
+    bool add = op->segments[i].add; // of the place in the sum
     if (i >= always) {
       const FuseOp *scan = op->region->scan;
       int64_t steps = op->region->parent->g->axes[scan->axis].extent;
