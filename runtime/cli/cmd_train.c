@@ -180,6 +180,8 @@ static double expected_seconds(CellNetwork *network, const Options *o, double *u
   return seconds;
 }
 
+enum { A_DAY = 86400 }; /* seconds */
+
 static void announce(const Options *o, const CellNetwork *network, double expected,
                      double update_seconds) {
   if (o->quiet) return;
@@ -194,6 +196,13 @@ static void announce(const Options *o, const CellNetwork *network, double expect
     fprintf(stderr, ", %lld updates of %.3g s: about %s", (long long)cell_trainer_updates(train),
             update_seconds, time);
   }
+  fprintf(stderr, "\n");
+  // who only wants to see it learn should know that there is less
+  const char *const *variants;
+  int count = cell_spec_variants(network->spec, &variants);
+  if (expected < A_DAY || count == 0 || o->network.spec.variant) return;
+  fprintf(stderr, "variants of the file (--variant NAME):");
+  for (int i = 0; i < count; i++) fprintf(stderr, " %s", variants[i]);
   fprintf(stderr, "\n");
 }
 
