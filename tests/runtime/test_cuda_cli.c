@@ -21,15 +21,10 @@
 // `ENVIRONMENT cellc ARGUMENTS`: what it prints holds `part` exactly `times` times
 static void expect_in(const char *environment, const char *arguments, int code, const char *part,
                       int times) {
-  CellText line = {0}, output = {0};
+  CellText line = {0};
   cell_text_printf(&line, "%s cellc %s", environment, arguments);
-  int got = shell(line.data, &output), count = 0;
-  for (const char *at = output.data; (at = strstr(at, part)); at += strlen(part)) count++;
-  if (got != code || count != times)
-    fail_msg("%s: code %d, want %d and %d of `%s`, got:\n%.2000s", line.data, got, code, times,
-             part, output.data);
+  expect_count(line.data, code, part, times, times);
   cell_text_free(&line);
-  cell_text_free(&output);
 }
 
 static void doctor(void **state) {

@@ -29,4 +29,7 @@ int run(const char *arguments, CellText *output);
 void expect_line(const char *line, int code, const char *part);
 void expect(const char *arguments, int code, const char *part);
 
+/* The same of a line that prints `part` at least and at most so many times. */
+void expect_count(const char *line, int code, const char *part, int least, int most);
+
 #endif
