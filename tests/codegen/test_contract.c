@@ -2,10 +2,12 @@
  */
 #include "kernels.h"
 
+enum { SKIP = 7 };
+
 typedef struct {
   int64_t m, n, k;
   int a, b, out; /* 0: row-major; 1: the other way round; 2: neither stride is 1; 3: bits, 4: bits
-                    turned */
+                    turned, 5: bits behind SKIP others */
   bool add;
   int64_t tasks; /* tiles of m rows; the last may be ragged */
   int64_t rows;  /* in all; 0: m * tasks */
@@ -24,6 +26,7 @@ static int64_t strides(int layout, int64_t rows, int64_t columns, int64_t *rs, i
   case 1: *rs = 1, *cs = rows + 1; return columns * (rows + 1);
   case 2: *rs = 2 * columns + 1, *cs = 2; return rows * (2 * columns + 1);
   case 3: *rs = (columns + 31) / 32 * 32, *cs = 1; return rows * columns;
+  case 5: *rs = (columns + SKIP + 31) / 32 * 32, *cs = 1; return rows * (columns + SKIP);
   default: *rs = 1, *cs = (rows + 31) / 32 * 32; return rows * columns;
   }
 }
@@ -37,17 +40,19 @@ static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
       {x->a >= 3 ? CELL_BITS : CELL_F, strides(x->a, rows, x->k, &ars, &acs), 0, false},
       {x->b >= 3 ? CELL_BITS : CELL_F, strides(x->b, columns, x->k, &brs, &bcs), 0, false},
       {CELL_F, strides(x->out, rows, columns, &ors, &ocs), 0, true}};
-  args[0].bit_row = x->a == 3 ? x->k : rows;
+  int64_t skip = x->a == 5 ? SKIP : 0;
+  args[0].bit_row = x->a == 3 || x->a == 5 ? skip + x->k : rows;
   args[1].bit_row = x->b == 3 ? x->k : columns;
   CellKernel *k = new_kernel(arena, "product", x->tasks, 3, args);
   CellStmt **tail = &k->body;
   CellStmt *c = cell_stmt(k, &tail, CELL_K_CONTRACT);
   c->a = (CellView){arg(0), cell_affine_var(0, x->m * ars), ars, acs};
+  c->a.base.base = skip;
   c->b = (CellView){arg(1), cell_affine(0), brs, bcs};
   c->out = (CellView){arg(2), cell_affine_var(0, x->m * ors), ors, ocs};
   c->m = x->m, c->n = x->n, c->k = x->k, c->add = x->add;
   if (all_columns) {
-    c->a.base = cell_affine(0);
+    c->a.base = cell_affine(skip);
     c->b.base = cell_affine_var(0, x->n * brs), c->out.base = cell_affine_var(0, x->n * ocs);
     c->n_begin = cell_affine_var(0, x->n), c->n_limit = columns;
   } else if (x->rows) {
@@ -82,7 +87,9 @@ static void shapes(void **state) {
       {260, 33, 70, 1, 1, 0, false, 1, 0},   {33, 1100, 330, 1, 1, 0, false, 1, 0},
       {8, 8, 3, 0, 0, 0, false, 1, 0},       {48, 16, 8, 1, 0, 1, true, 1, 0},
       {48, 16, 8, 0, 0, 2, false, 1, 0},     {16, 40, 33, 3, 3, 1, false, 1, 0},
-      {16, 36, 17, 0, 0, 0, true, 1, 7},
+      {16, 36, 17, 0, 0, 0, true, 1, 7},     {40, 70, 400, 3, 1, 0, false, 2, 0},
+      {33, 300, 100, 5, 1, 0, true, 3, 0},   {70, 9, 31, 5, 1, 0, false, 1, 0},
+      {32, 41, 25, 5, 1, 0, true, 2, 0},     {40, 30, 57, 5, 1, 0, false, 2, 75},
   };
   CellIsa isas[3] = {CELL_ISA_SCALAR};
   int n = all_isas(isas);

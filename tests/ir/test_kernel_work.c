@@ -25,7 +25,7 @@ static Case begin(int64_t tasks, int64_t count) {
   c.k.written = CELL_NEW_ARRAY(c.arena, bool, 4);
   c.k.written[3] = true;
   for (int i = 0; i < 4; i++) c.buffers[i].count = count;
-  c.costs.lanes = 8, c.costs.density = 0.25;
+  c.costs.lanes = 8, c.costs.density = 0.25, c.costs.apart = 1;
   c.costs.op[CELL_OP_ADD] = c.costs.op[CELL_OP_MUL] = 1;
   c.costs.op[CELL_OP_TANH] = 13;
   return c;
@@ -130,6 +130,12 @@ static void test_contracts(void **state) {
   c.k.args[0] = CELL_BITS;
   contract(&c, 4, 8, 32);
   expect(&c, 4 * 32 * 0.25, 16 + 80 + 4 * 32);
+  // what rows have in common once, and a tenth of the bits that are left
+  c = begin(1, 20);
+  c.k.args[0] = CELL_BITS;
+  c.costs.apart = 0.1;
+  contract(&c, 4, 8, 32);
+  expect(&c, 32 * 0.25 + 4 * 32 * 0.1, 16 + 80 + 4 * 32);
 }
 
 int main(void) {

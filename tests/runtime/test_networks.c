@@ -539,18 +539,21 @@ static void check_acting(Network *n, const CellTensors *before) {
 }
 
 static void report(Network *n, double seconds) {
-  char note[128] = "";
-  bool cpu = n->bound->backend >= CELL_BACKEND_CPU;
-  if (cpu)
-    snprintf(note, sizeof note, " lr; %lld samples with two best actions, %lld chose the other",
-             (long long)n->near, (long long)n->taken);
-  if (n->bound->precision != CELL_FP32)
-    snprintf(note, sizeof note, "; without rounding values %.1e, gradients %.1e off", n->far_value,
-             n->far_gradient);
-  n->far_value = n->far_gradient = 0;
-  print_message("%-32s %-14s values %.1e, gradients %.1e, parameters %.1e%s (%.1f s)\n", n->name,
-                n->bound->name, n->worst_value, n->worst_gradient, n->worst_param, note, seconds);
-  n->worst_value = n->worst_gradient = n->worst_param = 0;
+  CellText note = {0};
+  if (n->bound->precision == CELL_FP32)
+    cell_text_printf(&note, ", parameters %.1e", n->worst_param);
+  else if (n->full)
+    cell_text_printf(&note, " of their norms");
+  else
+    cell_text_printf(&note, "; without rounding values %.1e, gradients %.1e off", n->far_value,
+                     n->far_gradient);
+  if (n->bound->precision == CELL_FP32 && n->bound->backend >= CELL_BACKEND_CPU)
+    cell_text_printf(&note, " lr; %lld samples with two best actions, %lld chose the other",
+                     (long long)n->near, (long long)n->taken);
+  print_message("%-32s %-14s values %.1e, gradients %.1e%s (%.1f s)\n", n->name, n->bound->name,
+                n->worst_value, n->worst_gradient, note.data, seconds);
+  cell_text_free(&note);
+  n->worst_value = n->worst_gradient = n->worst_param = n->far_value = n->far_gradient = 0;
   n->near = n->taken = 0;
 }
 
