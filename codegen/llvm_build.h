@@ -167,13 +167,13 @@ typedef struct {
   int64_t rs, ks;
   LLVMValueRef b, out; /* pointers to floats; k and m are strides b_ks and out_rs apart */
   int64_t b_ks, out_rs;
-  LLVMValueRef m, n; /* at most m_most rows and n_most columns; n_fixed: exactly n_most */
+  LLVMValueRef m, n; /* at most m_most rows and n_most columns; fixed: exactly as many */
   int64_t m_most, n_most, k;
-  bool n_fixed;
+  bool m_fixed, n_fixed;
   LLVMValueRef add;     /* i1 */
   LLVMValueRef scratch; /* room for cell_ll_select_scratch elements of 4 bytes */
 } CellSelect;
-int64_t cell_ll_select_scratch(const CellSelect *s);
+int64_t cell_ll_select_scratch(const CellBuild *g, const CellSelect *s);
 void cell_ll_select(CellBuild *g, const CellSelect *s);
 
 /* ---- llvm_contract.c ---- */

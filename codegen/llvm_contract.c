@@ -118,10 +118,11 @@ static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
                        .m_most = c->m_most,
                        .n = c->n,
                        .n_most = c->n_most,
+                       .m_fixed = c->m_fixed,
                        .n_fixed = c->n_fixed,
                        .k = c->k,
                        .add = c->add};
-  select.scratch = take_scratch(c, cell_ll_select_scratch(&select));
+  select.scratch = take_scratch(c, cell_ll_select_scratch(c->g, &select));
   cell_ll_select(c->g, &select);
   return true;
 }

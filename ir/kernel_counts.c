@@ -80,14 +80,26 @@ static double let_instructions(const Count *c, const CellStmt *s) {
   return c->costs->op[s->op];
 }
 
+static bool is_bits(const Count *c, const CellView *v) {
+  return !v->buffer.scratch && c->k->args[v->buffer.index] == CELL_BITS;
+}
+
+// the part of a product with bits that is left of a dense one with m rows
+static double bits_share(const Count *c, const CellStmt *s, double m) {
+  double share = c->costs->density;
+  // rows of observations have bits in common
+  if (is_bits(c, &s->a) && s->a.k_stride == 1 && m > 0)
+    share = fmin(share, c->costs->apart + share / m);
+  return share;
+}
+
 // the cheapest of the ways to lay lanes over a product; a bit selects its row or leaves it out
 static double contract_instructions(const Count *c, const CellStmt *s, double m, double n) {
   double k = (double)s->k, lanes = c->costs->lanes;
   double along_n = m * k * ceil(n / lanes), along_m = n * k * ceil(m / lanes),
          along_k = m * n * ceil(k / lanes);
-  bool bits = (!s->a.buffer.scratch && c->k->args[s->a.buffer.index] == CELL_BITS) ||
-              (!s->b.buffer.scratch && c->k->args[s->b.buffer.index] == CELL_BITS);
-  return fmin(along_n, fmin(along_m, along_k)) * (bits ? c->costs->density : 1);
+  double share = is_bits(c, &s->a) || is_bits(c, &s->b) ? bits_share(c, s, m) : 1;
+  return fmin(along_n, fmin(along_m, along_k)) * share;
 }
 
 // ---- all at once ----

@@ -27,8 +27,9 @@ typedef struct {
 void cell_bench_fill(CellNetwork *network, double density, uint64_t seed);
 
 /* The same from 4,096 steps of random play, for environments whose observations are bits and whose shapes
- * the network has; nothing for others. */
-void cell_bench_fill_play(CellNetwork *network, const CellEnvKind *env, uint64_t seed);
+ * the network has; nothing for others. Returns the share of an observation's bits in which it differs from what
+ * most of them have, on average; 1 for others. */
+double cell_bench_fill_play(CellNetwork *network, const CellEnvKind *env, uint64_t seed);
 
 /* Times a program. false on errors, reported to diag. */
 bool cell_bench_program(CellNetwork *network, const char *program, const CellTimingOptions *options,

@@ -12,8 +12,20 @@ static CellTensorData tensor(CellNetwork *n, const char *program, const char *na
   return cell_engine_tensor(n->engine, program, name, &t) ? t : (CellTensorData){0};
 }
 
-void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed) {
-  if (env->observation.representation != CELL_ENV_BITS || env->actions.count < 1) return;
+// adds an observation's bits to how often each was set
+static void count_bits(const uint32_t *observation, int64_t *set, int32_t count) {
+  for (int32_t i = 0; i < count; i++) set[i] += observation[i / 32] >> (i % 32) & 1;
+}
+
+static double share_apart(const int64_t *set, int32_t count, int64_t observations) {
+  int64_t apart = 0;
+  for (int32_t i = 0; i < count; i++)
+    apart += set[i] < observations - set[i] ? set[i] : observations - set[i];
+  return (double)apart / (double)count / (double)observations;
+}
+
+double cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed) {
+  if (env->observation.representation != CELL_ENV_BITS || env->actions.count < 1) return 1;
   CellBatch batch = {.batch = n->agent.batch,
                      .context = tensor(n, "update", "context"),
                      .obs = tensor(n, "update", "obs"),
@@ -34,6 +46,7 @@ void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed)
   CellReplay *replay = cell_replay_create(&options, diag);
   void *state = cell_malloc(env->state_bytes);
   uint32_t *observation = cell_malloc((size_t)words * 4), draw[4];
+  int64_t *set = cell_malloc((size_t)env->observation.count * sizeof *set);
   cell_env_start(env, state, NULL, (uint32_t)seed);
   env->observe(env, state, observation);
   if (replay) cell_replay_begin(replay, 0, observation);
@@ -42,6 +55,7 @@ void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed)
     int action = (int)(cell_random_unit(draw[0]) * env->actions.count);
     CellEnvStep s = cell_env_act(env, state, action);
     env->observe(env, state, observation);
+    count_bits(observation, set, env->observation.count);
     cell_replay_add(replay, 0, action, (float)s.reward, s.terminated, s.truncated, observation);
     if (!s.terminated && !s.truncated) continue;
     env->reset(env, state);
@@ -52,8 +66,11 @@ void cell_bench_fill_play(CellNetwork *n, const CellEnvKind *env, uint64_t seed)
   CellTensorData acting = tensor(n, "act", "obs");
   for (int e = 0; acting.data && e < n->agent.envs; e++)
     cell_put_observation(&acting, e, observation, env->observation.count, true);
+  double apart = replay ? share_apart(set, env->observation.count, PLAY_STEPS) : 1;
+  free(set);
   free(observation);
   free(state);
   cell_replay_destroy(replay);
   cell_diag_destroy(diag);
+  return apart;
 }

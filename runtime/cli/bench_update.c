@@ -26,7 +26,8 @@ typedef struct {
   Launch *launches; /* the longest first */
   CellGpuTime *gpu; /* on a GPU: its launches, in order */
   int gpu_count;
-  bool limits; /* whether the machine's were measured */
+  double apart; /* of observations' bits: see CellCosts */
+  bool limits;  /* whether the machine's were measured */
   CellMachine machine;
   double bound; /* seconds: the sum of the launches' limits */
 } Figures;
@@ -45,7 +46,7 @@ static double limit_of(const Launch *l) {
 static void count_launches(const CellBenchOptions *o, const CellNetwork *n, const char *program,
                            Figures *f, CellDiag *diag) {
   char message[512];
-  CellCosts costs = {.density = n->shapes.obs_bits ? o->density : 1};
+  CellCosts costs = {.density = n->shapes.obs_bits ? o->density : 1, .apart = f->apart};
   CellIsa isa = o->network.engine.isa;
   f->limits = n->backend == CELL_BACKEND_CPU &&
               cell_machine_costs(isa, n->plan, &costs, message, sizeof message) &&
@@ -281,7 +282,7 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
   cell_network_init(n, 0, cell_spec_train(n->spec)->init_shared);
   f.init_seconds = cell_now() - before;
   cell_bench_fill(n, o->density, 0);
-  if (o->env) cell_bench_fill_play(n, o->env, 0);
+  f.apart = o->env ? cell_bench_fill_play(n, o->env, 0) : 1;
   CellTimingOptions timing = {
       .warmup_seconds = o->warmup, .seconds = o->seconds, .least = 3, .most = 100000};
   bool ok = cell_bench_program(n, program, &timing, &f.timing, diag);
