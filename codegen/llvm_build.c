@@ -73,6 +73,14 @@ LLVMValueRef cell_ll_unary(CellBuild *g, const char *intrinsic, LLVMValueRef a) 
   return cell_ll_call(g, intrinsic, &type, 1, &a, 1);
 }
 
+void cell_ll_prefetch(CellBuild *g, LLVMValueRef pointer) {
+  // to read, to every level, data
+  LLVMValueRef i[3] = {LLVMConstInt(g->i32, 0, false), LLVMConstInt(g->i32, 3, false),
+                       LLVMConstInt(g->i32, 1, false)};
+  LLVMValueRef args[4] = {pointer, i[0], i[1], i[2]};
+  cell_ll_call(g, "llvm.prefetch", &g->ptr, 1, args, 4);
+}
+
 LLVMValueRef cell_ll_fma(CellBuild *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
   // without the instruction it would be a call of the C library
   if (g->isa == CELL_ISA_SCALAR) return LLVMBuildFAdd(g->b, LLVMBuildFMul(g->b, a, b, ""), c, "");

@@ -42,6 +42,8 @@ LLVMValueRef cell_ll_iota(CellBuild *g, int lanes, int64_t step); /* i32: 0, ste
 LLVMValueRef cell_ll_call(CellBuild *g, const char *intrinsic, LLVMTypeRef *types,
                           unsigned type_count, LLVMValueRef *args, unsigned arg_count);
 LLVMValueRef cell_ll_unary(CellBuild *g, const char *intrinsic, LLVMValueRef a);
+/* fetches the cache line of an address, which need not be one */
+void cell_ll_prefetch(CellBuild *g, LLVMValueRef pointer);
 /* a * b + c, in one rounding where the machine has it */
 LLVMValueRef cell_ll_fma(CellBuild *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 /* p(x) = c[0] + c[1] x + ...; Horner's rule */

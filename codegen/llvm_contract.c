@@ -23,6 +23,8 @@ enum {
   BLOCK_M = 96,          /* rows of a that stay in the second level */
   BLOCK_N = 256,         /* columns packed at a time */
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
+  PANEL_GAP = 16,        /* floats between panels */
+  AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -170,39 +172,57 @@ static LLVMValueRef gather_b(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMVa
   return all;
 }
 
+// Where the panel of the block's columns from n on begins: a line beyond the last one's end, that the same row
+// of all panels does not fall into one set of a cache.
+static LLVMValueRef panel_at(Contract *c, LLVMValueRef n) {
+  CellBuild *g = c->g;
+  LLVMValueRef width = cell_ll_i64(g, (int64_t)c->columns * g->lanes);
+  LLVMValueRef panel = LLVMBuildExactSDiv(g->b, n, width, "");
+  return cell_ll_add(g, cell_ll_mul(g, n, c->block_k), cell_ll_mul(g, panel, PANEL_GAP));
+}
+
+// the lane vectors of one panel of columns from n on, at one k
+static void pack_line(Contract *c, LLVMValueRef to, LLVMValueRef n, LLVMValueRef end,
+                      LLVMValueRef k) {
+  CellBuild *g = c->g;
+  bool fits = c->n_fixed && c->n_most % ((int64_t)c->columns * g->lanes) == 0;
+  for (int v = 0; v < c->columns; v++) {
+    // lanes beyond the end hold anything finite
+    LLVMValueRef at = cell_ll_add(g, n, cell_ll_i64(g, v * g->lanes)), x;
+    if (c->b.rs == 1 && g->lanes > 1) {
+      LLVMValueRef mask = fits ? NULL : cell_ll_mask(g, g->lanes, cell_ll_sub(g, end, at));
+      x = cell_ll_masked_load(g, g->vf, element(c, &c->b, at, k), mask);
+    } else {
+      x = gather_b(c, at, k, end);
+    }
+    cell_ll_store(g, x, cell_ll_at(g, to, cell_ll_i64(g, v * g->lanes)));
+  }
+}
+
 // b[n0 .. n0 + columns, k0 .. k0 + kc] -> panels
 static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValueRef k0,
                    LLVMValueRef kc) {
   CellBuild *g = c->g;
   int64_t width = (int64_t)c->columns * g->lanes;
   LLVMValueRef zero = cell_ll_i64(g, 0), end = cell_ll_add(g, n0, columns);
+  bool turned = c->b.ks == 1 && c->b.rs != 1 && g->lanes >= 8;
   CellFor panel, k;
+  // a row of b from end to end: caches read ahead then, and not where each line is in another page
+  if (!turned) cell_ll_for_begin(g, &k, zero, kc, 1, false);
   cell_ll_for_begin(g, &panel, zero, columns, width, false);
-  LLVMValueRef to = cell_ll_at(g, c->b_panel, cell_ll_mul(g, panel.i, c->block_k));
+  LLVMValueRef to = cell_ll_at(g, c->b_panel, panel_at(c, panel.i));
   LLVMValueRef n = cell_ll_add(g, n0, panel.i);
-  if (c->b.ks == 1 && c->b.rs != 1 && g->lanes >= 8) {
+  if (turned) {
     LLVMValueRef args[5] = {to, element(c, &c->b, n, k0), cell_ll_i64(g, c->b.rs),
                             cell_ll_sub(g, end, n), kc};
     cell_ll_pack_turned(g, c->columns, args);
   } else {
-    cell_ll_for_begin(g, &k, zero, kc, 1, false);
-    LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, width));
-    LLVMValueRef from = cell_ll_add(g, k0, k.i);
-    for (int v = 0; v < c->columns; v++) {
-      // lanes beyond the end hold anything finite
-      LLVMValueRef at = cell_ll_add(g, n, cell_ll_i64(g, v * g->lanes)), x;
-      if (c->b.rs == 1 && g->lanes > 1) {
-        bool fits = c->n_fixed && c->n_most % width == 0;
-        LLVMValueRef mask = fits ? NULL : cell_ll_mask(g, g->lanes, cell_ll_sub(g, end, at));
-        x = cell_ll_masked_load(g, g->vf, element(c, &c->b, at, from), mask);
-      } else {
-        x = gather_b(c, at, from, end);
-      }
-      cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, v * g->lanes)));
-    }
-    cell_ll_for_end(g, &k);
+    cell_ll_prefetch(
+        g, element(c, &c->b, n, cell_ll_add(g, k0, cell_ll_add(g, k.i, cell_ll_i64(g, AHEAD)))));
+    pack_line(c, cell_ll_at(g, to, cell_ll_mul(g, k.i, width)), n, end, cell_ll_add(g, k0, k.i));
   }
   cell_ll_for_end(g, &panel);
+  if (!turned) cell_ll_for_end(g, &k);
 }
 
 static void pack_a(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef k0,
@@ -233,7 +253,7 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
                         LLVMValueRef n, LLVMValueRef columns_left, LLVMValueRef k0, LLVMValueRef kc,
                         LLVMValueRef from_out, bool short_columns) {
   CellBuild *g = c->g;
-  LLVMValueRef b = c->pack_b ? cell_ll_at(g, c->b_panel, cell_ll_mul(g, n, c->block_k))
+  LLVMValueRef b = c->pack_b ? cell_ll_at(g, c->b_panel, panel_at(c, n))
                              : element(c, &c->b, cell_ll_add(g, n0, n), k0);
   LLVMValueRef column = cell_ll_add(g, n0, n), zero = cell_ll_i64(g, 0);
   int64_t width = (int64_t)c->columns * g->lanes;
@@ -294,7 +314,8 @@ static void outer(Contract *c) {
   c->pack_b =
       g->lanes > 1 && (c->b.rs != 1 || (c->b.ks >= 256 && c->k >= 16 && c->m_most >= 4 * c->rows));
   c->pack_a = c->a.ks >= 64 && c->k >= 16 && c->n_most >= 3 * width;
-  if (c->pack_b) c->b_panel = take_scratch(c, c->block_k * c->block_n);
+  if (c->pack_b)
+    c->b_panel = take_scratch(c, c->block_k * c->block_n + c->block_n / width * PANEL_GAP);
   if (c->pack_a) c->a_panel = take_scratch(c, c->block_k * c->block_m);
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
   CellFor k, n, m;
