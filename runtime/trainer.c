@@ -299,6 +299,14 @@ CellTrainStatus cell_trainer_step(CellTrainer *t, CellDiag *diag) {
   return CELL_TRAIN_OK;
 }
 
+CellTrainStatus cell_trainer_play(CellTrainer *t, CellDiag *diag) {
+  t->finished_count = 0, t->updates_done = 0;
+  choose_randomly(t);
+  if (!step_environments(t, diag)) return CELL_TRAIN_FAILED;
+  t->step += t->options.agent->envs;
+  return CELL_TRAIN_OK;
+}
+
 int64_t cell_trainer_updates(const CellTrain *train) {
   if (train->every < 1 || train->steps < 1) return 0;
   // multiples of `every` in warmup + 1 .. steps - 1

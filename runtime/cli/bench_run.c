@@ -16,11 +16,13 @@ typedef struct {
   int64_t updates, filled;
 } Figures;
 
-static bool steps(CellTrainer *t, int64_t count, const char *what, double *seconds,
+typedef CellTrainStatus Step(CellTrainer *t, CellDiag *diag);
+
+static bool steps(CellTrainer *t, Step *step, int64_t count, const char *what, double *seconds,
                   CellDiag *diag) {
   double began = cell_now(), told = began;
   for (int64_t i = 0; i < count; i++) {
-    CellTrainStatus status = cell_trainer_step(t, diag);
+    CellTrainStatus status = step(t, diag);
     if (status == CELL_TRAIN_DIVERGED)
       cell_error(diag, NULL, CELL_NOWHERE, "the run diverged in step %lld", (long long)t->step);
     if (status != CELL_TRAIN_OK) return false;
@@ -49,10 +51,11 @@ static bool measure(const CellBenchOptions *o, CellNetwork *n, CellTrain *train,
   if (t->no_mirror[0])
     cell_warning(diag, NULL, CELL_NOWHERE, "the replay stays in the host's memory: %s",
                  t->no_mirror);
-  bool ok = steps(t, o->warmup_steps, "warm-up", &f->warmup_seconds, diag) &&
-            steps(t, before - o->warmup_steps, "filling the replay", &f->fill_seconds, diag);
+  bool ok = steps(t, cell_trainer_step, o->warmup_steps, "warm-up", &f->warmup_seconds, diag) &&
+            steps(t, cell_trainer_play, before - o->warmup_steps, "filling the replay",
+                  &f->fill_seconds, diag);
   f->filled = cell_replay_filled(t->replay);
-  ok = ok && steps(t, o->steps, "training", &f->train_seconds, diag);
+  ok = ok && steps(t, cell_trainer_step, o->steps, "training", &f->train_seconds, diag);
   f->updates = t->updates;
   cell_trainer_destroy(t);
   return ok;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,11 +105,19 @@ static int finish(int code) {
   return code == CELL_EXIT_OK ? CELL_EXIT_FAILED : code;
 }
 
+/* A thread that waits for another spins for a moment, then sleeps. libgomp would spin for milliseconds, which
+ * takes the cores from a second run beside this one: a small update then takes ten times as long. libgomp reads
+ * its settings before main begins, so the program starts itself again, once; without /proc it goes on as it is. */
+static void wait_briefly(char **argv) {
+  if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+  wait_briefly(argv);
   hold_descriptors();
   signal(SIGPIPE, SIG_IGN); // a closed pipe is a failed write, not a death
   signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow
-  signal(SIGXFSZ, SIG_IGN); // and so is a limit on the size of files
   setlocale(LC_CTYPE, "");  // popt measures its help with it; numbers stay as in C
 
   if (argc < 2) {
