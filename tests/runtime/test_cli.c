@@ -46,6 +46,9 @@ static void test_version(void **state) {
   assert_string_equal(json_string_value(json_object_get(document, "schema")), "cellc.version.1");
   assert_non_null(json_object_get(document, "version"));
   json_decref(document);
+  // as users start it: tests say how threads wait, and then the program need not start itself again
+  expect_line("env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT cellc version 2>&-", 0, "cellc ");
+  expect_line("env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT cellc versoin", 2, "did you mean");
 }
 
 static void test_output_that_does_not_arrive(void **state) {
