@@ -110,7 +110,10 @@ static int finish(int code) {
  * its settings before main begins, so the program starts itself again, once; without /proc it goes on as it is. */
 static void wait_briefly(char **argv) {
   if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
-  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
+  // by its own path, under whose name the process is then listed
+  char *path = realpath("/proc/self/exe", NULL);
+  if (path && setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv(path, argv);
+  free(path);
 }
 
 int main(int argc, char **argv) {
