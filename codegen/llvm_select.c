@@ -14,10 +14,9 @@
 
 enum {
   BITS_AT_ONCE = 4,
-  PLANES = 4, /* of a count of votes */
-  VOTERS = (1 << PLANES) -
-           1, /* rows of a that say what is common: the top plane is then their majority */
-  COMMON_ROWS = 2 * VOTERS + 2 /* rows from which on it pays */
+  PLANES = 4,  /* binary digits of a count of votes */
+  VOTERS = 15, /* rows of a that say what is common: their majority is the count's highest digit */
+  COMMON_ROWS = 32 /* rows from which on it pays */
 };
 
 typedef struct {
