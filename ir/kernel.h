@@ -262,8 +262,7 @@ CellKernelCounts cell_kernel_counts(const CellKernel *k);
 typedef struct {
   int lanes;
   double density; /* share of set bits in observations */
-  double
-      apart; /* share of an observation's bits that differ from what most observations have; 1: unknown */
+  double apart;   /* share of their bits that differ from what most observations have; 1: unknown */
   double op[CELL_OP_COUNT];
 } CellCosts;
 

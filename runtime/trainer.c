@@ -299,7 +299,7 @@ CellTrainStatus cell_trainer_step(CellTrainer *t, CellDiag *diag) {
   return CELL_TRAIN_OK;
 }
 
-CellTrainStatus cell_trainer_play(CellTrainer *t, CellDiag *diag) {
+CellTrainStatus cell_trainer_fill(CellTrainer *t, CellDiag *diag) {
   t->finished_count = 0, t->updates_done = 0;
   choose_randomly(t);
   if (!step_environments(t, diag)) return CELL_TRAIN_FAILED;

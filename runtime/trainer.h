@@ -78,7 +78,7 @@ CellTrainStatus cell_trainer_step(CellTrainer *trainer, CellDiag *diag);
 double cell_trainer_epsilon(const CellTrain *train, int64_t step);
 
 /* One sweep of random actions that no network sees: the replay fills, carried states stay. For measuring. */
-CellTrainStatus cell_trainer_play(CellTrainer *trainer, CellDiag *diag);
+CellTrainStatus cell_trainer_fill(CellTrainer *trainer, CellDiag *diag);
 
 /* How many updates a whole run makes (sweeps of one environment). */
 int64_t cell_trainer_updates(const CellTrain *train);

@@ -52,7 +52,7 @@ static bool measure(const CellBenchOptions *o, CellNetwork *n, CellTrain *train,
     cell_warning(diag, NULL, CELL_NOWHERE, "the replay stays in the host's memory: %s",
                  t->no_mirror);
   bool ok = steps(t, cell_trainer_step, o->warmup_steps, "warm-up", &f->warmup_seconds, diag) &&
-            steps(t, cell_trainer_play, before - o->warmup_steps, "filling the replay",
+            steps(t, cell_trainer_fill, before - o->warmup_steps, "filling the replay",
                   &f->fill_seconds, diag);
   f->filled = cell_replay_filled(t->replay);
   ok = ok && steps(t, cell_trainer_step, o->steps, "training", &f->train_seconds, diag);
