@@ -32,6 +32,7 @@ typedef struct {
   bool check_guards;              /* the plan has guard zones: check them after every launch */
   const struct CellCudaArch *gpu; /* CUDA: what the plan was made for */
   int precision;                  /* CUDA, interpreted kernels: a CellPrecision, of products */
+  double density;   /* of set bits, for predicted times; 0: unknown, as if all were set */
   bool cpu_will_do; /* CUDA: who opens the engine takes the CPU where the GPU will not */
 } CellEngineOptions;
 

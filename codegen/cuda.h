@@ -192,9 +192,9 @@ bool cell_cuda_emit(const CellPlan *plan, const char *stage, const CellEngineOpt
 /* Why each node of a program is one (cuda_nodes.c), as lines. */
 void cell_cuda_nodes(const CellPlan *plan, const CellCudaCode *code, int program,
                      const CellDiag *sources, CellText *out);
-/* Seconds that a unit should take (cuda_predict.c). */
-double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit, const CellCudaArch *arch,
-                         CellPrecision precision, int registers);
+/* Seconds that a unit should take (cuda_predict.c), with the options' GPU, precision and density. */
+double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit,
+                         const CellEngineOptions *options, int registers);
 /* How many blocks a multiprocessor holds at once. */
 int cell_cuda_resident(const CellCudaArch *arch, int registers, int64_t shared_bytes);
 /* The text behind `#include "cell_prelude.h"`. */

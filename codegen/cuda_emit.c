@@ -44,8 +44,7 @@ static void emit_resources(const CellPlan *plan, const CellCudaCode *code,
   for (int u = 0; u < code->unit_count; u++) {
     const CellCudaUnit *unit = &code->units[u];
     int resident = cell_cuda_resident(arch, cubins[u].registers, unit->shared_bytes);
-    double seconds =
-        cell_cuda_predict(plan, unit, arch, (CellPrecision)options->precision, cubins[u].registers);
+    double seconds = cell_cuda_predict(plan, unit, options, cubins[u].registers);
     cell_text_printf(out, "%-16s %8lld %9d %6d %6d %9lld %8.0f%% %10zu %8.1f us\n", unit->symbol,
                      (long long)unit->grid, cubins[u].registers, cubins[u].stack, cubins[u].spills,
                      (long long)unit->shared_bytes,
@@ -58,8 +57,7 @@ static void emit_resources(const CellPlan *plan, const CellCudaCode *code,
     double sum = 0;
     for (int l = 0; l < program->launch_count; l++) {
       int u = program->launches[l].unit;
-      sum += cell_cuda_predict(plan, &code->units[u], arch, (CellPrecision)options->precision,
-                               cubins[u].registers);
+      sum += cell_cuda_predict(plan, &code->units[u], options, cubins[u].registers);
     }
     cell_text_printf(out, "%-16s %8d %8.1f us  %s, %s\n", program->name, program->launch_count,
                      1e6 * sum, arch->name, arch->device);

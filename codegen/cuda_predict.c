@@ -3,14 +3,21 @@
  * nothing of latencies and caches: a bound from below that a kernel may miss by as much as it is badly made. */
 #include "codegen/cuda.h"
 
+#include <math.h>
+
 enum { NODE_NANOSECONDS = 1500 }; /* between the kernels of a graph */
 
-double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit, const CellCudaArch *arch,
-                         CellPrecision precision, int registers) {
+double cell_cuda_predict(const CellPlan *plan, const CellCudaUnit *unit,
+                         const CellEngineOptions *options, int registers) {
+  const CellCudaArch *arch = options->gpu;
+  CellPrecision precision = (CellPrecision)options->precision;
+  // what bits select is read from shared memory, a word in the time of four multiply-adds
+  double selected = options->density > 0 ? fmin(1, 4 * options->density) : 1;
   CellKernelCounts sum = {0};
   for (int i = 0; i < unit->kernel_count; i++) {
     CellKernelCounts c = cell_kernel_counts(plan->kernels[unit->kernels[i]]);
     sum.contract_flops += c.contract_flops;
+    if (precision == CELL_FP32) sum.contract_flops -= (1 - selected) * c.bit_flops;
     sum.vector_ops += c.vector_ops;
     sum.bytes += c.bytes;
   }

@@ -167,6 +167,21 @@ static bool is_tail(const CellKernel *k, const CellStmt *tail) {
   return true;
 }
 
+static bool along_k(const CellView *v) {
+  return v->k_stride == 1 || v->row_stride != 1;
+}
+
+// float sums of rows of b that bits of a select, where b's rows of columns are contiguous
+static bool selects(const CellKernel *k, const CellStmt *s) {
+  return k->args[s->a.buffer.index] == CELL_BITS && k->args[s->b.buffer.index] != CELL_BITS &&
+         !along_k(&s->b);
+}
+
+static int64_t slice_words(int side) {
+  int64_t along_k = (int64_t)side * 20, along_rows = 16 * ((int64_t)side + 8);
+  return along_k > along_rows ? along_k : along_rows;
+}
+
 CellCudaProduct cell_cuda_product(const CellKernel *k) {
   CellCudaProduct p = {0};
   for (const CellStmt *s = k->body; s; s = s->next) {
@@ -191,42 +206,37 @@ CellCudaProduct cell_cuda_product(const CellKernel *k) {
     p.rows = 16;
   p.down = (s->m + p.rows - 1) / p.rows, p.across = (s->n + p.columns - 1) / p.columns;
   // CellStaging of cuda_product.h
-  int64_t words = 0;
-  const int sides[2] = {p.rows, p.columns};
-  for (int i = 0; i < 2; i++) {
-    int64_t along_k = sides[i] * 20, along_rows = 16 * (sides[i] + 8);
-    words += along_k > along_rows ? along_k : along_rows;
-  }
-  p.shared_bytes = CELL_CUDA_FOLD_BYTES + 3 * words * 4;
+  int64_t words = 3 * (slice_words(p.rows) + slice_words(p.columns));
+  int64_t selected = 3 * 2 * slice_words(p.columns) + 16 * ((int64_t)p.rows + 1);
+  for (; s != p.tail; s = s->next)
+    if (selects(k, s) && selected > words) words = selected;
+  p.shared_bytes = CELL_CUDA_FOLD_BYTES + words * 4;
   return p;
 }
 
-static bool by4(const CellAffine *a) {
-  if (a->base % 4 != 0) return false;
+static bool multiple(const CellAffine *a, int of) {
+  if (a->base % of != 0) return false;
   for (int i = 0; i < a->term_count; i++)
-    if (a->terms[i].coef % 4 != 0) return false;
+    if (a->terms[i].coef % of != 0) return false;
   return true;
-}
-
-static bool along_k(const CellView *v) {
-  return v->k_stride == 1 || v->row_stride != 1;
 }
 
 // floats a copy: 4 where every run of 4 lies on 16 bytes and is there as a whole or not at all
 static int together(const CellView *v, const CellStmt *s, int64_t count, int64_t limit,
                     const CellAffine *begin) {
-  if (!by4(&v->base)) return 1;
+  if (!multiple(&v->base, 4)) return 1;
   if (along_k(v)) return v->k_stride == 1 && v->row_stride % 4 == 0 && s->k % 4 == 0 ? 4 : 1;
-  bool whole = count % 4 == 0 && (limit <= 0 || (limit % 4 == 0 && by4(begin)));
+  bool whole = count % 4 == 0 && (limit <= 0 || (limit % 4 == 0 && multiple(begin, 4)));
   return v->k_stride % 4 == 0 && whole ? 4 : 1;
 }
 
-// bits a load: 4 where every run of 4 that begins at a multiple of 4 lies in one word
+// bits a load: 32 or 4 where every run of as many that begins at a multiple of it lies in one word
 static int bits_together(const CellView *v) {
-  if (!by4(&v->base)) return 1;
   int64_t one = along_k(v) ? v->k_stride : v->row_stride;
   int64_t other = along_k(v) ? v->row_stride : v->k_stride;
-  return one == 1 && other % 4 == 0 ? 4 : 1;
+  if (one != 1) return 1;
+  if (multiple(&v->base, 32) && other % 32 == 0) return 32;
+  return multiple(&v->base, 4) && other % 4 == 0 ? 4 : 1;
 }
 
 static void operand(const CellKernel *k, const CellStmt *s, bool is_b, const char *const *args,
@@ -293,9 +303,9 @@ void cell_cuda_product_body(CellCudaSchedule *c, const CellCudaProduct *p, const
   cell_text_printf(out, "  CellProduct<%d, %d, %s, %s> sum;\n  sum.clear();\n", p->rows, p->columns,
                    along_k(&first->b) ? "false" : "true", precisions[precision]);
   for (const CellStmt *s = first; s != p->tail; s = s->next) {
-    cell_text_printf(out, "  sum.add(");
+    cell_text_printf(out, "  sum.%s(", precision == CELL_FP32 && selects(k, s) ? "select" : "add");
     operand(k, s, false, args, index, out);
-    cell_text_printf(out, ",\n          ");
+    cell_text_printf(out, ",\n             ");
     operand(k, s, true, args, index, out);
     cell_text_printf(out, ", %lld);\n", (long long)s->k);
   }

@@ -34,8 +34,7 @@ static void describe(const CellEngine *e, const CellCudaLaunch *l, CellGpuTime *
   out->kernel = unit->symbol;
   out->blocks = unit->grid, out->shared_bytes = unit->shared_bytes;
   out->registers = g->registers[l->unit];
-  out->predicted = cell_cuda_predict(e->plan, unit, e->options.gpu,
-                                     (CellPrecision)e->options.precision, out->registers);
+  out->predicted = cell_cuda_predict(e->plan, unit, &e->options, out->registers);
 }
 
 int cell_engine_gpu_times(CellEngine *e, const char *program, int repeats, CellGpuTime **times,

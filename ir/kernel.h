@@ -255,6 +255,8 @@ bool cell_same_buffer(CellBufferRef a, CellBufferRef b);
 /* Work that one run of a program does, counted on its kernels (for info and bench). */
 typedef struct {
   double contract_flops, vector_ops, bytes;
+  double
+      bit_flops; /* of contract_flops: products whose first operand is bits, as if all were set */
 } CellKernelCounts;
 CellKernelCounts cell_kernel_counts(const CellKernel *k);
 

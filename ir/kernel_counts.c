@@ -144,6 +144,7 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
     double m = (double)trips(c, &s->m_begin, s->m, s->m_limit),
            n = (double)trips(c, &s->n_begin, s->n, s->n_limit);
     sum->contract_flops += times * 2 * m * n * (double)s->k;
+    if (is_bits(c, &s->a)) sum->bit_flops += times * 2 * m * n * (double)s->k;
     if (c->costs) c->instructions += issues * contract_instructions(c, s, m, n);
     break;
   }

@@ -72,6 +72,7 @@ static int open_file(CellCli *cli, const Kind *kind, CellBenchOptions *o, int64_
     return cell_cli_usage(cli, "an environment is missing: --env NAME; `cellc env ls` lists all");
   }
   if (o->env) o->density = o->env->observation.density;
+  o->network.engine.density = o->density;
   o->network.learn = kind->learn;
   o->network.envs = kind->act ? (int32_t)envs : 0;
   return -1;

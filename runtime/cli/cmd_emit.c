@@ -5,6 +5,7 @@
 #include "codegen/codegen.h"
 #include "runtime/cli/cli_network.h"
 #include "runtime/cli/emit_ast.h"
+#include "runtime/env.h"
 
 static const char *const stages[] = {"ast", "ir",   "grad", "kernels", "llvm",
                                      "asm", "cuda", "ptx",  "cubin",   "resources"};
@@ -119,11 +120,13 @@ static void emit_plan(const CellCli *cli, const char *stage, const char *program
   if (!plan) return;
   CellText text = {0};
   bool fine = true;
+  const CellEnvKind *env = cli->env ? cell_env_find(cli->env, NULL) : NULL;
+  CellEngineOptions options = {
+      .gpu = gpu, .precision = precision, .density = env ? env->observation.density : 0};
   if (strcmp(stage, "kernels") == 0)
     cell_plan_print(plan, &text);
   else
-    fine = cell_emit(plan, stage, &(CellEngineOptions){.gpu = gpu, .precision = precision}, &text,
-                     diag);
+    fine = cell_emit(plan, stage, &options, &text, diag);
   if (fine) fwrite(text.data, 1, text.length, stdout);
   cell_text_free(&text);
 }

@@ -206,6 +206,63 @@ static void precisions(void **state) {
   }
 }
 
+// Bits that select: more steps than are listed at once, with a last word that is not full (p, and g the other
+// way round), in tiles that are not full.
+static const char selecting[] = "graph step\n"
+                                "axis batch 70\n"
+                                "%0 = input \"x\" : bits[600] {batch}\n"
+                                "%1 = input \"params/w\" : f[600,72] {}\n"
+                                "%2 = contract %1, %0 \"ji,j->i\" : f[72] {batch}\n"
+                                "%3 = tanh %2 : f[72] {batch}\n"
+                                "%4 = contract %0, %3 \"j,i->ji\" over {batch} : f[600,72] {}\n"
+                                "output \"p\" %2\n"
+                                "output \"g\" %4\n";
+
+static void set_bits(Step *s, double density) {
+  uint64_t stream = 11;
+  for (int i = 0; i < s->input_count; i++) {
+    CellTensor *t = &s->inputs[i];
+    if (strchr(t->name, '/')) continue;
+    for (int64_t e = 0; e < t->count; e++)
+      t->data[e] = (double)(cell_random_bits(&stream) >> 11) * 0x1p-53 < density;
+    assert_true(cell_engine_set(s->engine, "step", t->name, t->data, t->count));
+  }
+}
+
+static void bits_select(void **state) {
+  (void)state;
+  static const double densities[] = {0, 0.02, 0.3, 1}, most[] = {1e-5, 5e-3, 5e-2};
+  double words[4];
+  for (int p = CELL_FP32; p <= CELL_BF16 + 1; p++) {
+    // once more with bits that are taken one by one, as where rows begin inside of words
+    bool single = p > CELL_BF16;
+    CellPrecision precision = single ? CELL_FP32 : (CellPrecision)p;
+    if (single)
+      setenv("CELLC_FAKE_CUDA_EDIT", "s/CellBitOperand<(true|false), 32/CellBitOperand<\\1, 1/", 1);
+    Step s = open_text(selecting, precision, "");
+    unsetenv("CELLC_FAKE_CUDA_EDIT");
+    CellEngineOptions options = {
+        .cache_dir = "", .gpu = cell_cuda_arch("sm_90"), .precision = precision};
+    CellText text = {0};
+    assert_true(cell_emit(s.plan, "cuda", &options, &text, s.diag));
+    bool selects = strstr(text.data, "sum.select(CellBitOperand<true, 32") != NULL &&
+                   strstr(text.data, "sum.select(CellBitOperand<false, 32") != NULL;
+    assert_true(selects == (precision == CELL_FP32));
+    cell_text_free(&text);
+    for (size_t d = 0; d < sizeof densities / sizeof *densities; d++) {
+      set_bits(&s, densities[d]);
+      run_good(&s);
+      double off = distance(&s, s.inputs, NULL, NULL);
+      print_message("precision %d, density %g: off by %.1e of the largest entry\n", (int)precision,
+                    densities[d], off);
+      assert_true(off <= most[precision]);
+      if (p == CELL_FP32) words[d] = off;
+      if (single) assert_true(off == words[d]);
+    }
+    close_step(&s);
+  }
+}
+
 static int count_lines(const char *path, const char *first, char *all, size_t size) {
   FILE *f = fopen(path, "r");
   assert_non_null(f);
@@ -415,9 +472,10 @@ static void cached(void **state) {
 int main(void) {
   setenv("CELLC_CUDA_DRIVER", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
   setenv("CELLC_NVRTC", CELLC_BINARY_DIR "/tests/fake_cuda.so", 1);
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(norms),       cmocka_unit_test(states_stay),  cmocka_unit_test(precisions),
-      cmocka_unit_test(one_graph),   cmocka_unit_test(faults),       cmocka_unit_test(clear_errors),
-      cmocka_unit_test(lost_states), cmocka_unit_test(launch_times), cmocka_unit_test(cached)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(norms),        cmocka_unit_test(states_stay),
+                                     cmocka_unit_test(precisions),   cmocka_unit_test(bits_select),
+                                     cmocka_unit_test(one_graph),    cmocka_unit_test(faults),
+                                     cmocka_unit_test(clear_errors), cmocka_unit_test(lost_states),
+                                     cmocka_unit_test(launch_times), cmocka_unit_test(cached)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
