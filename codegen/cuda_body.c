@@ -212,21 +212,20 @@ static void emit_folds(Body *b, const CellCudaNote *note) {
       bool mine = f < note->fold_count && (int)value(b, note->folds[f])->def->reduce == reduce;
       if (mine) which[n++] = note->folds[f];
       if (n == 0 || (n < 16 && f < note->fold_count)) continue;
-      if (warp) {
-        for (int i = 0; i < n; i++) line(b, "x%d = cell_warp_%s(p%d);\n", which[i], kind, which[i]);
-      } else {
-        // several folds before one statement use the same half
-        if (groups++ > 0) line(b, "cell_barrier();\n");
-        line(b, "{\n");
-        b->depth++;
-        line(b, "float fold[%d] = {", n);
-        for (int i = 0; i < n; i++) cell_text_printf(b->out, "%sp%d", i ? ", " : "", which[i]);
-        cell_text_printf(b->out, "};\n");
+      // several folds before one statement use the same half
+      if (!warp && groups++ > 0) line(b, "cell_barrier();\n");
+      line(b, "{\n");
+      b->depth++;
+      line(b, "float fold[%d] = {", n);
+      for (int i = 0; i < n; i++) cell_text_printf(b->out, "%sp%d", i ? ", " : "", which[i]);
+      cell_text_printf(b->out, "};\n");
+      if (warp)
+        line(b, "cell_warp_%s(fold);\n", kind);
+      else
         line(b, "cell_block_%s(fold, %d);\n", kind, note->area);
-        for (int i = 0; i < n; i++) line(b, "x%d = fold[%d];\n", which[i], i);
-        b->depth--;
-        line(b, "}\n");
-      }
+      for (int i = 0; i < n; i++) line(b, "x%d = fold[%d];\n", which[i], i);
+      b->depth--;
+      line(b, "}\n");
       for (int i = 0; i < n; i++) {
         if (!value(b, which[i])->scalar) continue;
         if (reduce == CELL_SUM)

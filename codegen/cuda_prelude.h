@@ -7,7 +7,7 @@
  * the code fills (tests/support/cuda_host.c).
  *
  *   threads    cell_block cell_thread cell_warp cell_lane
- *   meeting    cell_barrier cell_warp_barrier cell_shuffle_xor cell_ballot
+ *   meeting    cell_barrier cell_warp_barrier cell_shuffle cell_shuffle_xor cell_ballot
  *   copies     cell_copy cell_copy_commit cell_copy_wait
  *   matrices   cell_mma_tf32 cell_mma_bf16
  *   memory     CellIn CellOut CellShared cell_bits_at cell_bit cell_load4 cell_store4
@@ -71,6 +71,9 @@ CELL_DEVICE void cell_barrier() {
 }
 CELL_DEVICE void cell_warp_barrier() {
   __syncwarp();
+}
+CELL_DEVICE float cell_shuffle(float x, int lane) {
+  return __shfl_sync(~0u, x, lane);
 }
 CELL_DEVICE float cell_shuffle_xor(float x, int mask) {
   return __shfl_xor_sync(~0u, x, mask);
@@ -299,12 +302,15 @@ CELL_DEVICE void cell_barrier() {
 CELL_DEVICE void cell_warp_barrier() {
   cell_host->warp_barrier();
 }
-CELL_DEVICE float cell_shuffle_xor(float x, int mask) {
+CELL_DEVICE float cell_shuffle(float x, int lane) {
   CellWord w;
   memcpy(&w, &x, 4);
-  w = cell_host->exchange(w, cell_lane() ^ mask);
+  w = cell_host->exchange(w, lane);
   memcpy(&x, &w, 4);
   return x;
+}
+CELL_DEVICE float cell_shuffle_xor(float x, int mask) {
+  return cell_shuffle(x, cell_lane() ^ mask);
 }
 CELL_DEVICE int cell_shuffle_xor(int x, int mask) {
   return (int)cell_host->exchange((CellWord)x, cell_lane() ^ mask);
@@ -451,15 +457,50 @@ CELL_DEVICE float cell_min(float a, float b) {
   return b < a ? b : a;
 }
 
-CELL_DEVICE float cell_warp_sum(float x) {
+struct CellAdded {
+  static CELL_METHOD float of(float a, float b) {
+    return a + b;
+  }
+};
+struct CellLarger {
+  static CELL_METHOD float of(float a, float b) {
+    return cell_max(b, a);
+  }
+};
+
+/* N numbers of every lane, over the warp. While more than one is left, a lane keeps half of them and gives its
+ * partner the others: 2^L numbers take 2^L - 1 + 5 - L exchanges, and one each for all to know the result, where
+ * they take 5 each by themselves. Every number is folded in the order of the masks either way. */
+template <class Fold, int N> CELL_DEVICE void cell_warp_fold(float (&x)[N]) {
+  enum { PLACES = N > 8 ? 16 : N > 4 ? 8 : N > 2 ? 4 : N };
+  static_assert(N <= 16, "more numbers than a fold takes");
+  float left[PLACES];
   CELL_UNROLL
-  for (int mask = 16; mask > 0; mask >>= 1) x += cell_shuffle_xor(x, mask);
-  return x;
+  for (int i = 0; i < PLACES; i++) left[i] = i < N ? x[i] : 0.0f;
+  CELL_UNROLL
+  for (int mask = 16, count = PLACES; mask > 0; mask >>= 1) {
+    if (count == 1) {
+      left[0] = Fold::of(left[0], cell_shuffle_xor(left[0], mask));
+      continue;
+    }
+    count /= 2;
+    bool upper = cell_lane() & mask;
+    CELL_UNROLL
+    for (int i = 0; i < PLACES / 2; i++) {
+      if (i >= count) continue;
+      float other = cell_shuffle_xor(upper ? left[i] : left[i + count], mask);
+      left[i] = Fold::of(upper ? left[i + count] : left[i], other);
+    }
+  }
+  CELL_UNROLL
+  for (int i = 0; i < N; i++)
+    x[i] = PLACES == 1 ? left[0] : cell_shuffle(left[0], i * (32 / PLACES));
 }
-CELL_DEVICE float cell_warp_max(float x) {
-  CELL_UNROLL
-  for (int mask = 16; mask > 0; mask >>= 1) x = cell_max(cell_shuffle_xor(x, mask), x);
-  return x;
+template <int N> CELL_DEVICE void cell_warp_sum(float (&x)[N]) {
+  cell_warp_fold<CellAdded>(x);
+}
+template <int N> CELL_DEVICE void cell_warp_max(float (&x)[N]) {
+  cell_warp_fold<CellLarger>(x);
 }
 /* the larger, or of equals the earlier */
 CELL_DEVICE void cell_better(float x, int at, float &best, int &where) {
@@ -478,37 +519,26 @@ CELL_DEVICE void cell_warp_argmax(float &best, int &where) {
  * CELL_FOLD words a warp. A fold holds one barrier, between its writes and its reads. */
 enum { CELL_FOLD = 16, CELL_FOLD_BYTES = 2 * CELL_WARPS * CELL_FOLD * 4 };
 
-template <int N> CELL_DEVICE void cell_block_sum(float (&x)[N], int area) {
+template <class Fold, int N> CELL_DEVICE void cell_block_fold(float (&x)[N], int area) {
   CellShared<float> fold =
       cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
+  cell_warp_fold<Fold>(x);
   CELL_UNROLL
-  for (int i = 0; i < N; i++) {
-    x[i] = cell_warp_sum(x[i]);
+  for (int i = 0; i < N; i++)
     if (cell_lane() == 0) fold[cell_warp() * CELL_FOLD + i] = x[i];
-  }
   cell_barrier();
   CELL_UNROLL
   for (int i = 0; i < N; i++) {
     x[i] = fold[i];
     CELL_UNROLL
-    for (int w = 1; w < CELL_WARPS; w++) x[i] += fold[w * CELL_FOLD + i];
+    for (int w = 1; w < CELL_WARPS; w++) x[i] = Fold::of(x[i], fold[w * CELL_FOLD + i]);
   }
 }
+template <int N> CELL_DEVICE void cell_block_sum(float (&x)[N], int area) {
+  cell_block_fold<CellAdded>(x, area);
+}
 template <int N> CELL_DEVICE void cell_block_max(float (&x)[N], int area) {
-  CellShared<float> fold =
-      cell_shared<float>(area * CELL_WARPS * CELL_FOLD * 4, CELL_WARPS * CELL_FOLD);
-  CELL_UNROLL
-  for (int i = 0; i < N; i++) {
-    x[i] = cell_warp_max(x[i]);
-    if (cell_lane() == 0) fold[cell_warp() * CELL_FOLD + i] = x[i];
-  }
-  cell_barrier();
-  CELL_UNROLL
-  for (int i = 0; i < N; i++) {
-    x[i] = fold[i];
-    CELL_UNROLL
-    for (int w = 1; w < CELL_WARPS; w++) x[i] = cell_max(fold[w * CELL_FOLD + i], x[i]);
-  }
+  cell_block_fold<CellLarger>(x, area);
 }
 CELL_DEVICE void cell_block_argmax(float &best, int &where, int area) {
   CellShared<float> fold =

@@ -215,10 +215,23 @@ static void mark_due(const CellCudaSchedule *c, const CellStmt *s, bool *due) {
     if (c->values[i].partial && updates(s, i)) due[i] = true;
 }
 
-static void place_folds(CellCudaSchedule *c, const CellStmt *s, bool *due) {
-  for (; s; s = s->next) {
-    for (int i = 0; i < c->k->value_count; i++) {
-      if (!due[i] || !reads(s, i) || updates(s, i)) continue;
+// whether an accumulator of this body has its last value before s
+static bool complete(const CellStmt *body, const CellStmt *s, int value) {
+  bool own = false;
+  for (const CellStmt *t = body; t != s; t = t->next)
+    own |= t->kind == CELL_K_ACC && t->value == value;
+  for (const CellStmt *t = s; t && own; t = t->next) own = !updates(t, value);
+  return own;
+}
+
+// Before the first statement that reads one; with it those of the body that are complete, for one exchange folds
+// several.
+static void place_folds(CellCudaSchedule *c, const CellStmt *body, bool *due) {
+  for (const CellStmt *s = body; s; s = s->next) {
+    bool any = false;
+    for (int i = 0; i < c->k->value_count; i++) any |= due[i] && reads(s, i) && !updates(s, i);
+    for (int i = 0; i < c->k->value_count && any; i++) {
+      if (!due[i] || ((!reads(s, i) || updates(s, i)) && !complete(body, s, i))) continue;
       CellCudaNote *note = cell_cuda_note(c, s);
       CELL_PUSH(c->arena, note->folds, note->fold_count, note->fold_capacity, i);
       due[i] = false;
