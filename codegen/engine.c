@@ -131,46 +131,90 @@ static bool place_in_arena(CellEngine *e, CellDiag *diag) {
 
 // ---- the CPU ----
 
-// Whether a team costs more than it saves: waking threads takes microseconds, and a slice of the
-// scheduler's time where the machine is busy. Cycles of one core, about.
-static bool is_small(const CellKernel *k) {
+// Cycles of one core that all tasks of a kernel take, about.
+static double cycles_of(const CellKernel *k) {
   CellKernelCounts c = cell_kernel_counts(k);
-  return c.contract_flops / 8 + c.vector_ops + c.bytes / 8 < 20e3;
+  return c.contract_flops / 8 + c.vector_ops + c.bytes / 8;
 }
 
-static void add_item(CellEngine *e, CellAgenda *agenda, int *count, int *capacity, CellItem item) {
-  CELL_PUSH(e->arena, agenda->items, *count, *capacity, item);
+enum {
+  /* Less is not worth waking a second thread: that takes microseconds, and a slice of the scheduler's time
+   * where the machine is busy. */
+  SMALL_CYCLES = 20000,
+  SMALL_GAIN = 4000 /* less is not worth the wait for threads that are awake */
+};
+
+/* A stage's items in order, cut into a share for each thread, of about the same cycles. A thread takes its own
+ * share first, the same in every run, because that is what it has in its cache; then what others left. */
+static void add_stage(CellEngine *e, CellAgenda *agenda, int begin, const double *cycles) {
+  int threads = e->options.threads, item = begin;
+  CellStage *stage = &agenda->stages[agenda->stage_count++];
+  double all = 0, longest = 0, seen = 0;
+  for (int i = begin; i < agenda->item_count; i++) {
+    all += cycles[i];
+    if (cycles[i] > longest) longest = cycles[i];
+  }
+  stage->alone = threads == 1 || all - longest < SMALL_GAIN;
+  stage->shares = CELL_NEW_ARRAY(e->arena, int, (size_t)threads + 1);
+  for (int t = 0; t < threads; t++) {
+    stage->shares[t] = item;
+    // an item goes to the thread in whose part of the sum its middle lies
+    while (item < agenda->item_count && (seen + cycles[item] / 2) * threads < all * (t + 1))
+      seen += cycles[item++];
+  }
+  stage->shares[threads] = agenda->item_count;
 }
 
-// tests, which are the ones to look at guards, want tasks of any size spread
-static void fill_agenda(CellEngine *e, int program, const bool *small_kernels) {
+static void fill_agenda(CellEngine *e, int program, const double *kernel_cycles) {
   const CellPlan *plan = e->plan;
   const CellPlanProgram *p = &plan->programs[program];
   CellAgenda *agenda = &e->agendas[program];
-  int count = 0, capacity = 0;
-  agenda->small = !e->options.check_guards;
+  int capacity = 0, cycle_count = 0, cycle_capacity = 0, begin = 0;
+  double *cycles = NULL; // of each item
   agenda->args = CELL_NEW_ARRAY(e->arena, void **, (size_t)p->launch_count + 1);
-  agenda->ends = CELL_NEW_ARRAY(e->arena, int, (size_t)p->launch_count + 1);
+  agenda->stages = CELL_NEW_ARRAY(e->arena, CellStage, (size_t)p->launch_count + 1);
   for (int l = 0; l < p->launch_count; l++) {
     const CellKernel *k = plan->kernels[p->launches[l].kernel];
     agenda->args[l] = CELL_NEW_ARRAY(e->arena, void *, (size_t)k->arg_count + 1);
     for (int a = 0; a < k->arg_count; a++)
       agenda->args[l][a] = e->slots[p->launches[l].buffers[a]].data;
-    bool small = small_kernels[p->launches[l].kernel];
-    agenda->small = agenda->small && (small || k->tasks == 1);
-    if (small)
-      add_item(e, agenda, &count, &capacity, (CellItem){l, 0, k->tasks});
-    else
-      for (int64_t t = 0; t < k->tasks; t++)
-        add_item(e, agenda, &count, &capacity, (CellItem){l, t, t + 1});
-    bool last = l + 1 == p->launch_count || p->launches[l + 1].stage != p->launches[l].stage;
-    if (last) agenda->ends[agenda->stage_count++] = count;
+    double sum = kernel_cycles[p->launches[l].kernel];
+    bool small = !e->options.check_guards && sum < SMALL_CYCLES;
+    int64_t step = small ? k->tasks : 1;
+    agenda->team = agenda->team || (!small && k->tasks > 1);
+    for (int64_t t = 0; t < k->tasks; t += step) {
+      CellItem item = {l, t, t + step};
+      CELL_PUSH(e->arena, agenda->items, agenda->item_count, capacity, item);
+      CELL_PUSH(e->arena, cycles, cycle_count, cycle_capacity,
+                sum * (double)step / (double)k->tasks);
+    }
+    if (l + 1 < p->launch_count && p->launches[l + 1].stage == p->launches[l].stage) continue;
+    add_stage(e, agenda, begin, cycles);
+    begin = agenda->item_count;
   }
+  // a team for the stages from the first to the last that is worth one, if there is one
+  agenda->team_end = agenda->team ? agenda->stage_count : 0;
+  while (agenda->team_end > 0 && agenda->stages[agenda->team_end - 1].alone) agenda->team_end--;
+  while (agenda->team_begin < agenda->team_end && agenda->stages[agenda->team_begin].alone)
+    agenda->team_begin++;
+
+  agenda->shared = CELL_NEW_ARRAY(e->arena, bool, (size_t)p->launch_count + 1);
+  for (int s = agenda->team_begin; s < agenda->team_end; s++)
+    for (int i = agenda->stages[s].shares[0]; i < agenda->stages[s].shares[e->options.threads]; i++)
+      agenda->shared[agenda->items[i].launch] = !agenda->stages[s].alone;
 }
 
 // bytes before and behind a thread's scratch, for guards
 static int64_t scratch_guard(const CellEngine *e) {
   return (e->plan->guard_bytes + 63) / 64 * 64;
+}
+
+// zeros on lines of the cache that hold nothing else
+static void *line_array(CellArena *arena, size_t bytes) {
+  enum { LINE = 64 };
+  bytes = (bytes + LINE - 1) / LINE * LINE;
+  unsigned char *p = CELL_NEW_ARRAY(arena, unsigned char, bytes + LINE);
+  return p + (LINE - (uintptr_t)p % LINE) % LINE;
 }
 
 static bool open_cpu(CellEngine *e, CellDiag *diag) {
@@ -213,59 +257,107 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   cell_guards_fill(e);
 
   e->agendas = CELL_NEW_ARRAY(e->arena, CellAgenda, (size_t)plan->program_count + 1);
-  bool *small = CELL_NEW_ARRAY(e->arena, bool, n + 1);
-  for (int i = 0; i < plan->kernel_count; i++)
-    small[i] = !e->options.check_guards && is_small(plan->kernels[i]);
+  double *cycles = CELL_NEW_ARRAY(e->arena, double, n + 1);
+  for (int i = 0; i < plan->kernel_count; i++) cycles[i] = cycles_of(plan->kernels[i]);
   int most = 0;
   for (int p = 0; p < plan->program_count; p++) {
-    fill_agenda(e, p, small);
+    fill_agenda(e, p, cycles);
     if (plan->programs[p].launch_count > most) most = plan->programs[p].launch_count;
   }
-  e->thread_seconds =
-      CELL_NEW_ARRAY(e->arena, double, (size_t)most *(size_t)e->options.threads + 1);
+  e->threads = CELL_NEW_ARRAY(e->arena, CellThread, (size_t)e->options.threads + 1);
+  for (int t = 0; t < e->options.threads; t++) {
+    e->threads[t].taken = line_array(e->arena, sizeof(atomic_int) * (size_t)most);
+    e->threads[t].seconds = line_array(e->arena, sizeof(double) * (size_t)most);
+  }
   return true;
 }
 
-static void run_item(CellEngine *e, int program, const CellItem *item, int thread) {
+// runs tasks that a thread began to look for at *time
+static void run_item(CellEngine *e, int program, int item, int thread, double *time) {
   const CellPlanProgram *p = &e->plan->programs[program];
-  void *scratch = e->scratch[thread] + e->plan->guard_bytes;
-  double before = now();
-  e->functions[p->launches[item->launch].kernel](e->agendas[program].args[item->launch],
-                                                 item->first, item->last, scratch);
-  e->thread_seconds[thread * p->launch_count + item->launch] += now() - before;
+  const CellAgenda *agenda = &e->agendas[program];
+  const CellItem *i = &agenda->items[item];
+  e->functions[p->launches[i->launch].kernel](agenda->args[i->launch], i->first, i->last,
+                                              e->scratch[thread] + e->plan->guard_bytes);
+  double end = now();
+  e->threads[thread].seconds[i->launch] += end - *time;
+  *time = end;
+}
+
+static void run_alone(CellEngine *e, int program, int stage) {
+  const CellStage *s = &e->agendas[program].stages[stage];
+  double time = now();
+  for (int i = s->shares[0]; i < s->shares[e->options.threads]; i++)
+    run_item(e, program, i, 0, &time);
+}
+
+// the thread's share, then what is left of the others'
+static void run_share(CellEngine *e, int program, int stage, int thread) {
+  const CellStage *s = &e->agendas[program].stages[stage];
+  int threads = e->options.threads;
+  double time = now();
+  for (int k = 0; k < threads; k++) {
+    int from = (thread + k) % threads, end = s->shares[from + 1];
+    atomic_int *taken = &e->threads[from].taken[stage];
+    for (;;) {
+      int i = s->shares[from];
+      // first a look, which leaves the number where it is
+      if (i + atomic_load_explicit(taken, memory_order_relaxed) >= end) break;
+      i += atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+      if (i >= end) break;
+      run_item(e, program, i, thread, &time);
+    }
+  }
+}
+
+static void run_team(CellEngine *e, int program) {
+  const CellAgenda *agenda = &e->agendas[program];
+  for (int t = 0; t < e->options.threads; t++)
+    for (int s = agenda->team_begin; s < agenda->team_end; s++)
+      atomic_store_explicit(&e->threads[t].taken[s], 0, memory_order_relaxed);
+#pragma omp parallel num_threads(e->options.threads)
+  {
+    unsigned saved = cell_flush_begin();
+    int thread = omp_get_thread_num();
+    for (int s = agenda->team_begin; s < agenda->team_end; s++) {
+      bool alone = agenda->stages[s].alone;
+      if (!alone)
+        run_share(e, program, s, thread);
+      else if (thread == 0)
+        run_alone(e, program, s);
+      // what the first thread does alone needs nobody in between
+      if (s + 1 < agenda->team_end && !(alone && agenda->stages[s + 1].alone)) {
+#pragma omp barrier
+      }
+    }
+    cell_flush_end(saved);
+  }
 }
 
 // any thread may take any item of a stage; between stages all wait for each other
 static void run_stages(CellEngine *e, int program) {
   const CellAgenda *agenda = &e->agendas[program];
-  int threads = agenda->small ? 1 : e->options.threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    unsigned saved = cell_flush_begin();
-    int thread = omp_get_thread_num();
-    for (int s = 0; s < agenda->stage_count; s++) {
-      int begin = s == 0 ? 0 : agenda->ends[s - 1];
-#pragma omp for schedule(dynamic)
-      for (int i = begin; i < agenda->ends[s]; i++) run_item(e, program, &agenda->items[i], thread);
-    }
-    cell_flush_end(saved);
-  }
+  unsigned saved = cell_flush_begin();
+  for (int s = 0; s < agenda->team_begin; s++) run_alone(e, program, s);
+  if (agenda->team_begin < agenda->team_end) run_team(e, program);
+  for (int s = agenda->team_end; s < agenda->stage_count; s++) run_alone(e, program, s);
+  cell_flush_end(saved);
 }
 
 // one launch after the other, each followed by a look at the zones around all buffers
 static bool run_guarded(CellEngine *e, int program, CellDiag *diag) {
   const CellAgenda *agenda = &e->agendas[program];
   const CellPlanProgram *p = &e->plan->programs[program];
-  int count = agenda->stage_count ? agenda->ends[agenda->stage_count - 1] : 0;
+  int count = agenda->item_count;
   for (int l = 0, begin = 0; l < p->launch_count; l++) {
     int end = begin;
     while (end < count && agenda->items[end].launch == l) end++;
 #pragma omp parallel num_threads(e->options.threads)
     {
       unsigned saved = cell_flush_begin();
+      double time = now();
 #pragma omp for schedule(dynamic)
-      for (int i = begin; i < end; i++)
-        run_item(e, program, &agenda->items[i], omp_get_thread_num());
+      for (int i = begin; i < end; i++) run_item(e, program, i, omp_get_thread_num(), &time);
       cell_flush_end(saved);
     }
     begin = end;
@@ -277,7 +369,8 @@ static bool run_guarded(CellEngine *e, int program, CellDiag *diag) {
 static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
   const CellPlanProgram *p = &e->plan->programs[program];
   int threads = e->options.threads, launches = p->launch_count;
-  memset(e->thread_seconds, 0, (size_t)threads * (size_t)launches * sizeof(double));
+  for (int t = 0; t < threads; t++)
+    memset(e->threads[t].seconds, 0, (size_t)launches * sizeof(double));
   bool good = true;
   if (e->options.check_guards)
     good = run_guarded(e, program, diag);
@@ -285,8 +378,9 @@ static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
     run_stages(e, program);
   for (int l = 0; l < launches; l++) {
     e->seconds[l] = 0;
-    for (int t = 0; t < threads; t++) e->seconds[l] += e->thread_seconds[t * launches + l];
-    if (!e->agendas[program].small) e->seconds[l] /= threads;
+    for (int t = 0; t < threads; t++) e->seconds[l] += e->threads[t].seconds[l];
+    // what all share takes a part of the time of each
+    if (e->agendas[program].shared[l]) e->seconds[l] /= threads;
   }
   return good;
 }

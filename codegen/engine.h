@@ -4,6 +4,8 @@
 
 #include "codegen/internal.h"
 
+#include <stdatomic.h>
+
 /* A named tensor, or a temporary of the plan. */
 typedef struct {
   const char *name;
@@ -22,14 +24,29 @@ typedef struct {
   int64_t first, last;
 } CellItem;
 
-/* The launches of a program as items; those of one stage may run at once. */
+/* Launches that may run at once. */
+typedef struct {
+  int *shares; /* thread t's items are those from shares[t] to shares[t + 1] */
+  bool alone;  /* not worth a second thread */
+} CellStage;
+
+/* The launches of a program as items, stage by stage. */
 typedef struct {
   CellItem *items;
-  int *ends; /* of each stage, in items */
+  int item_count;
+  CellStage *stages;
   int stage_count;
-  bool small;   /* nothing in it is worth a second thread */
-  void ***args; /* of each launch */
+  bool team;                /* some kernel is worth waking threads for */
+  int team_begin, team_end; /* the stages that a team runs; the caller's thread runs the others */
+  bool *shared;             /* of each launch: whether a team shares its stage */
+  void ***args;             /* of each launch */
 } CellAgenda;
+
+/* What a thread writes while a program runs, on lines of the cache of its own. */
+typedef struct {
+  atomic_int *taken; /* of each stage: items of this thread's share that are under way or done */
+  double *seconds;   /* that the thread spent on each launch of the run that is under way */
+} CellThread;
 
 struct CellEngine {
   CellArena *arena;
@@ -48,8 +65,8 @@ struct CellEngine {
   const CellProvider *provider;
   CellJit *jit;
   CellKernelFunction *functions;
-  CellAgenda *agendas;     /* one a program */
-  double *thread_seconds;  /* [thread][launch] of the run that is under way */
+  CellAgenda *agendas; /* one a program */
+  CellThread *threads;
   unsigned char **scratch; /* one a thread, guards around it */
   int64_t scratch_bytes;
   /* CUDA */
