@@ -4,13 +4,21 @@
  *                     few numbers a sample: each group then runs over all samples by itself
  *   fuse_reorder      the loops and products of a body, each right before who needs it
  *
+ * Groups that wait for a sum over a short row get loops of their own, too: several samples are then under way
+ * at once, instead of one whose operations wait for each other.
+ *
  * A tile's products are large: what the first group needs is made, read and gone before the second's is
  * made, in the same memory. */
 #include <string.h>
 
 #include "ir/fuse.h"
 
-enum { SMALL_VALUE = 64 }; /* entries a sample that may be handed on through storage */
+enum {
+  SMALL_VALUE = 64, /* entries a sample that may be handed on through storage */
+  /* entries of sums for which a sample waits longer than it computes; fewer are no vector, more are work enough */
+  SHORTEST_SUM = 8,
+  LONGEST_SUM = 32
+};
 
 static FuseOp *lift(FuseOp *op, const FuseRegion *r) {
   while (op && op->region != r) op = op->region->scan;
@@ -52,6 +60,7 @@ typedef struct {
   uint64_t *feeds; /* j reads a value of i */
   uint64_t *reach; /* the same, through others */
   bool *light;     /* works on a few numbers a sample */
+  int *depth;      /* how many sums over a row it waits for, one after the other */
 } Groups;
 
 static bool has(const Groups *g, const uint64_t *table, int i, int j) {
@@ -80,6 +89,7 @@ static void merge(Groups *g, int i, int j) {
   for (int k = 0; k < g->count; k++)
     if (has(g, g->reach, k, i)) add_row(g, g->reach, k, i);
   g->light[i] = g->light[i] && g->light[j];
+  if (g->depth[j] > g->depth[i]) g->depth[i] = g->depth[j];
 }
 
 static bool between(const Groups *g, int i, int j) {
@@ -90,12 +100,13 @@ static bool between(const Groups *g, int i, int j) {
 }
 
 /* few numbers are no reason for a loop of their own: such a group joins one that it hands values to or has
- * values from, if nobody must run between the two */
+ * values from, if both wait for as many sums and nobody must run between the two */
 static bool join_light(Groups *g, int i) {
   for (int from = 0; from < 2; from++)
     for (int k = g->count - 1; k >= 0; k--) {
       bool linked = from ? has(g, g->feeds, i, k) : has(g, g->feeds, k, i);
-      if (!linked || g->group[k] != k || k == i || between(g, i, k) || between(g, k, i)) continue;
+      if (!linked || g->group[k] != k || k == i || g->depth[k] != g->depth[i]) continue;
+      if (between(g, i, k) || between(g, k, i)) continue;
       merge(g, k, i);
       return true;
     }
@@ -121,10 +132,31 @@ static int number_groups(const Groups *g, Fuse *f, int *number) {
   return made;
 }
 
+/* how many sums over a row an op waits for, one after the other */
+static int *depths(Fuse *f, FuseOp **ops, int count, int cls) {
+  int *depth = CELL_NEW_ARRAY(f->arena, int, count);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int i = 0; i < count; i++) {
+      FuseVal **vals;
+      int outs = results(ops[i], &vals);
+      int64_t made = iterations(f, ops[i], cls, false), done = iterations(f, ops[i], cls, true);
+      int next = depth[i] + (done >= made * SHORTEST_SUM && done <= made * LONGEST_SUM);
+      for (int o = 0; o < outs; o++)
+        for (int c = 0; c < vals[o]->consumer_count; c++) {
+          int j = index_of(ops, count, lift(vals[o]->consumers[c], ops[0]->region));
+          if (j >= 0 && j != i && depth[j] < next && next <= count) depth[j] = next, changed = true;
+        }
+    }
+  }
+  return depth;
+}
+
 int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component) {
   int *parent = CELL_NEW_ARRAY(f->arena, int, count);
   for (int i = 0; i < count; i++) parent[i] = i;
   const FuseRegion *r = ops[0]->region;
+  int *depth = depths(f, ops, count, cls);
   for (int i = 0; i < count; i++) {
     FuseVal **vals;
     int outs = results(ops[i], &vals);
@@ -150,6 +182,7 @@ int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component) {
   size_t cells = (size_t)g.count * g.words;
   g.group = CELL_NEW_ARRAY(f->arena, int, g.count);
   g.light = CELL_NEW_ARRAY(f->arena, bool, g.count);
+  g.depth = CELL_NEW_ARRAY(f->arena, int, g.count);
   g.feeds = CELL_NEW_ARRAY(f->arena, uint64_t, cells);
   g.reach = CELL_NEW_ARRAY(f->arena, uint64_t, cells);
   for (int i = 0; i < g.count; i++) g.group[i] = i, g.light[i] = true;
@@ -157,6 +190,7 @@ int fuse_components(Fuse *f, FuseOp **ops, int count, int cls, int *component) {
     if (iterations(f, ops[i], cls, true) > SMALL_VALUE) g.light[component[i]] = false;
     FuseVal **vals;
     int outs = results(ops[i], &vals);
+    if (depth[i] > g.depth[component[i]]) g.depth[component[i]] = depth[i];
     for (int o = 0; o < outs; o++)
       for (int c = 0; c < vals[o]->consumer_count; c++) {
         int j = index_of(ops, count, lift(vals[o]->consumers[c], r));
