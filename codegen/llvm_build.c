@@ -111,6 +111,15 @@ void cell_ll_store(CellBuild *g, LLVMValueRef value, LLVMValueRef pointer) {
   LLVMSetAlignment(LLVMBuildStore(g->b, value, pointer), 4);
 }
 
+// result lane i is lane picks[i] of a and b side by side
+static LLVMValueRef shuffle(CellBuild *g, LLVMValueRef a, LLVMValueRef b, const int *picks,
+                            int count) {
+  LLVMValueRef lanes[64];
+  for (int i = 0; i < count; i++)
+    lanes[i] = LLVMConstInt(g->i32, (unsigned long long)picks[i], false);
+  return LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(lanes, (unsigned)count), "");
+}
+
 // lanes of a constant mask that are set, from the first; -1: not known here
 static int lanes_set(LLVMValueRef mask) {
   if (!LLVMIsConstant(mask)) return -1;
@@ -124,6 +133,14 @@ static int lanes_set(LLVMValueRef mask) {
 LLVMValueRef cell_ll_masked_load(CellBuild *g, LLVMTypeRef type, LLVMValueRef pointer,
                                  LLVMValueRef mask) {
   if (!mask) return cell_ll_load(g, type, pointer);
+  // half a vector needs no mask
+  if (g->lanes > 2 && lanes_of(LLVMGetUndef(type)) == g->lanes && 2 * lanes_set(mask) == g->lanes) {
+    LLVMValueRef half =
+        cell_ll_load(g, cell_ll_vector(g, LLVMGetElementType(type), g->lanes / 2), pointer);
+    int picks[64];
+    for (int i = 0; i < g->lanes; i++) picks[i] = i;
+    return shuffle(g, half, LLVMConstNull(LLVMTypeOf(half)), picks, g->lanes);
+  }
   LLVMTypeRef types[2] = {type, g->ptr};
   LLVMValueRef args[4] = {pointer, LLVMConstInt(g->i32, 4, false), mask, LLVMConstNull(type)};
   return cell_ll_call(g, "llvm.masked.load", types, 2, args, 4);
@@ -274,15 +291,6 @@ void cell_ll_if_end(CellBuild *g, CellIf *state) {
 LLVMValueRef cell_ll_combine(CellBuild *g, CellReduce reduce, LLVMValueRef a, LLVMValueRef b) {
   if (reduce == CELL_SUM) return LLVMBuildFAdd(g->b, a, b, "");
   return LLVMBuildSelect(g->b, LLVMBuildFCmp(g->b, LLVMRealOGT, a, b, ""), a, b, "");
-}
-
-// result lane i is lane picks[i] of a and b side by side
-static LLVMValueRef shuffle(CellBuild *g, LLVMValueRef a, LLVMValueRef b, const int *picks,
-                            int count) {
-  LLVMValueRef lanes[64];
-  for (int i = 0; i < count; i++)
-    lanes[i] = LLVMConstInt(g->i32, (unsigned long long)picks[i], false);
-  return LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(lanes, (unsigned)count), "");
 }
 
 // neighbours combined: a run of 4 lanes [a0 a1 a2 a3], [b0 b1 b2 b3] -> [a0a1 a2a3 b0b1 b2b3]; each

@@ -141,8 +141,10 @@ typedef struct {
   bool short_rows, short_columns; /* fewer rows, or fewer lanes of the columns, may be there */
   int left;                       /* short columns: how many there are, where that is known; 0 */
   CellTileStore store;
-  bool together; /* dot: out is contiguous along n */
-  int64_t b_rs;  /* without vectors: stride between columns of b that is not packed */
+  bool together;      /* dot: out is contiguous along n */
+  int k;              /* where it is known and short: written out, without a loop; 0: an argument */
+  int64_t a_ks, b_ks; /* of a short k: the strides, which are no arguments then */
+  int64_t b_rs;       /* without vectors: stride between columns of b that is not packed */
 } CellTile;
 
 /* Arguments of a call: pointers to the first tile's first elements, counts and strides (i64). A tile of whole rows

@@ -25,6 +25,8 @@ enum {
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
   PANEL_GAP = 16,        /* floats between panels */
   AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
+  SHORT_K = 8,           /* written out in the outer form */
+  SHORT_DOT = 8,         /* vectors of k that are written out in the dot form */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -271,6 +273,11 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
   LLVMValueRef a_ks = cell_ll_i64(g, c->pack_a ? c->rows : c->a.ks);
   LLVMValueRef b_ks = cell_ll_i64(g, c->pack_b ? width : c->b.ks);
   if (g->lanes == 1 && !c->pack_b) tile.b_rs = c->b.rs;
+  if (c->k <= SHORT_K) {
+    tile.k = (int)c->k;
+    tile.a_ks = c->pack_a ? c->rows : c->a.ks;
+    tile.b_ks = c->pack_b ? width : c->b.ks;
+  }
   bool fits = c->m_fixed && c->m_most % c->rows == 0 && c->block_m % c->rows == 0;
   LLVMValueRef whole = LLVMBuildSRem(g->b, rows, cell_ll_i64(g, c->rows), "");
   whole = fits ? rows : cell_ll_sub(g, rows, whole);
@@ -382,17 +389,34 @@ static bool worth_turning(Contract *c) {
   return dot + (double)(c->n_most * c->k * TURN) < outer;
 }
 
+// squares of 4 x 4 where the rows are long enough, then one by one
 static void turn_b(Contract *c) {
   CellBuild *g = c->g;
   int64_t pitch = ceil_div(c->k, g->lanes) * g->lanes;
-  LLVMValueRef to = take_scratch(c, pitch * c->n_most);
+  LLVMValueRef to = take_scratch(c, pitch * c->n_most), zero = cell_ll_i64(g, 0);
+  int64_t squares = c->n_fixed && c->n_most % 4 == 0 ? c->k / 4 * 4 : 0;
   CellFor k, n;
-  cell_ll_for_begin(g, &k, cell_ll_i64(g, 0), cell_ll_i64(g, c->k), 1, true);
-  cell_ll_for_begin(g, &n, cell_ll_i64(g, 0), c->n, 1, false);
-  LLVMValueRef x = cell_ll_load(g, g->f32, element(c, &c->b, n.i, k.i));
-  cell_ll_store(g, x, cell_ll_at(g, to, cell_ll_add(g, cell_ll_mul(g, n.i, pitch), k.i)));
-  cell_ll_for_end(g, &n);
-  cell_ll_for_end(g, &k);
+  for (int part = squares > 0 ? 0 : 1; part < 2; part++) {
+    int64_t begin = part == 0 ? 0 : squares, end = part == 0 ? squares : c->k;
+    if (begin == end) continue;
+    int side = part == 0 ? 4 : 1;
+    cell_ll_for_begin(g, &k, cell_ll_i64(g, begin), cell_ll_i64(g, end), side, true);
+    cell_ll_for_begin(g, &n, zero, c->n, side, false);
+    LLVMTypeRef type = cell_ll_vector(g, g->f32, side);
+    LLVMValueRef line = cell_ll_at(g, to, cell_ll_add(g, cell_ll_mul(g, n.i, pitch), k.i));
+    LLVMValueRef rows[4], turned[4];
+    for (int i = 0; i < side; i++)
+      rows[i] =
+          cell_ll_load(g, type, element(c, &c->b, n.i, cell_ll_add(g, k.i, cell_ll_i64(g, i))));
+    if (side == 4)
+      cell_ll_transpose4(g, rows, turned);
+    else
+      turned[0] = rows[0];
+    for (int i = 0; i < side; i++)
+      cell_ll_store(g, turned[i], cell_ll_at(g, line, cell_ll_i64(g, i * pitch)));
+    cell_ll_for_end(g, &n);
+    cell_ll_for_end(g, &k);
+  }
   c->b = (Operand){to, pitch, 1};
 }
 
@@ -416,6 +440,7 @@ static void dot(Contract *c) {
     cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : c->n, CELL_DOT_COLUMNS,
                       false);
     CellTile tile = {.rows = rows, .short_columns = part == 1, .together = c->out.ks == 1};
+    if (c->k <= SHORT_DOT * g->lanes) tile.k = (int)c->k, tile.b_ks = c->b.rs;
     CellTileArgs args = {element(c, &c->a, zero, k.i),
                          element(c, &c->b, v.i, k.i),
                          element(c, &c->out, zero, v.i),

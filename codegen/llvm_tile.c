@@ -26,7 +26,8 @@ static bool same_tile(const CellTile *a, const CellTile *b) {
   return a->dot == b->dot && a->rows == b->rows && a->columns == b->columns &&
          a->pack_a == b->pack_a && a->pack_b == b->pack_b && a->short_rows == b->short_rows &&
          a->short_columns == b->short_columns && a->left == b->left && a->store == b->store &&
-         a->together == b->together && a->b_rs == b->b_rs;
+         a->together == b->together && a->b_rs == b->b_rs && a->k == b->k && a->a_ks == b->a_ks &&
+         a->b_ks == b->b_ks;
 }
 
 static LLVMValueRef times(CellBuild *g, LLVMValueRef a, LLVMValueRef b) {
@@ -121,8 +122,26 @@ static void store_scattered(CellBuild *g, const CellTile *t, const CellTileArgs 
   }
 }
 
+// one k of a tile, whose operands' rows begin at a_row and b_column
+static void add_products(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMValueRef k,
+                         LLVMValueRef *a_row, LLVMValueRef *b_column, LLVMValueRef *masks,
+                         Accs acc) {
+  LLVMValueRef a_at = times(g, k, p->a_ks), b_at = times(g, k, p->b_ks);
+  LLVMValueRef vector[CELL_TILE_COLUMNS];
+  for (int v = 0; v < t->columns; v++) {
+    LLVMValueRef at = cell_ll_at(g, cell_ll_at(g, p->b, b_at), b_column[v]);
+    vector[v] = cell_ll_masked_load(g, g->vf, at, t->pack_b ? NULL : masks[v]);
+  }
+  for (int r = 0; r < t->rows; r++) {
+    LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, a_row[r], a_at));
+    x = cell_ll_splat(g, x, g->lanes);
+    for (int v = 0; v < t->columns; v++) add_product(g, acc[r][v], x, vector[v]);
+  }
+}
+
 static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellTileArgs p = params_of(f);
+  if (t->k) p.a_ks = cell_ll_i64(g, t->a_ks), p.b_ks = cell_ll_i64(g, t->b_ks);
   if (t->left) p.columns_left = cell_ll_i64(g, t->left);
   int lanes = g->lanes, rows = t->rows, columns = t->columns;
 
@@ -169,19 +188,13 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   }
 
   CellFor loop;
-  cell_ll_for_begin(g, &loop, cell_ll_i64(g, 0), p.k, 1, true);
-  LLVMValueRef a_at = times(g, loop.i, p.a_ks), b_at = times(g, loop.i, p.b_ks);
-  LLVMValueRef vector[CELL_TILE_COLUMNS];
-  for (int v = 0; v < columns; v++) {
-    LLVMValueRef at = cell_ll_at(g, cell_ll_at(g, p.b, b_at), b_column[v]);
-    vector[v] = cell_ll_masked_load(g, g->vf, at, t->pack_b ? NULL : masks[v]);
+  for (int i = 0; i < t->k; i++)
+    add_products(g, t, &p, cell_ll_i64(g, i), a_row, b_column, masks, acc);
+  if (!t->k) {
+    cell_ll_for_begin(g, &loop, cell_ll_i64(g, 0), p.k, 1, true);
+    add_products(g, t, &p, loop.i, a_row, b_column, masks, acc);
+    cell_ll_for_end(g, &loop);
   }
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, a_row[r], a_at));
-    x = cell_ll_splat(g, x, lanes);
-    for (int v = 0; v < columns; v++) add_product(g, acc[r][v], x, vector[v]);
-  }
-  cell_ll_for_end(g, &loop);
 
   if (along) {
     for (int r = 0; r < rows; r++)
@@ -198,8 +211,22 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
 
 // ---- dot form ----
 
+// one vector of k of a tile, from `at` on
+static void add_dots(CellBuild *g, const CellTile *t, LLVMValueRef at, LLVMValueRef mask,
+                     LLVMValueRef *a_row, LLVMValueRef *b_row,
+                     LLVMValueRef acc[][CELL_DOT_COLUMNS]) {
+  LLVMValueRef vector[CELL_DOT_COLUMNS];
+  for (int v = 0; v < CELL_DOT_COLUMNS; v++)
+    vector[v] = cell_ll_masked_load(g, g->vf, cell_ll_at(g, b_row[v], at), mask);
+  for (int r = 0; r < t->rows; r++) {
+    LLVMValueRef x = cell_ll_masked_load(g, g->vf, cell_ll_at(g, a_row[r], at), mask);
+    for (int v = 0; v < CELL_DOT_COLUMNS; v++) add_product(g, acc[r][v], x, vector[v]);
+  }
+}
+
 static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellTileArgs p = params_of(f);
+  if (t->k) p.k = cell_ll_i64(g, t->k), p.b_ks = cell_ll_i64(g, t->b_ks);
   int lanes = g->lanes, rows = t->rows;
   enum { COLUMNS = CELL_DOT_COLUMNS };
 
@@ -232,7 +259,11 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
 
   // vectors of k, then what is left under a mask
   LLVMValueRef begin = zero, mask = NULL;
-  for (int part = sets == 2 ? 0 : 1; part < 3; part++) {
+  for (int i = 0; i < t->k; i += lanes)
+    add_dots(g, t, cell_ll_i64(g, i),
+             i + lanes > t->k ? cell_ll_mask(g, lanes, cell_ll_i64(g, t->k - i)) : NULL, a_row,
+             b_row, acc[i / lanes % sets]);
+  for (int part = sets == 2 ? 0 : 1; part < 3 && !t->k; part++) {
     CellFor loop;
     CellIf some;
     int64_t step = part == 0 ? 2 * lanes : lanes;
@@ -244,17 +275,9 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     } else {
       at = cell_ll_for_begin(g, &loop, begin, end, step, false);
     }
-    for (int u = 0; u < (part == 0 ? 2 : 1); u++) {
-      LLVMValueRef vector[COLUMNS], offset = cell_ll_i64(g, u * lanes);
-      for (int v = 0; v < COLUMNS; v++)
-        vector[v] =
-            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, b_row[v], at), offset), mask);
-      for (int r = 0; r < rows; r++) {
-        LLVMValueRef x =
-            cell_ll_masked_load(g, g->vf, cell_ll_at(g, cell_ll_at(g, a_row[r], at), offset), mask);
-        for (int v = 0; v < COLUMNS; v++) add_product(g, acc[u][r][v], x, vector[v]);
-      }
-    }
+    for (int u = 0; u < (part == 0 ? 2 : 1); u++)
+      add_dots(g, t, LLVMBuildAdd(g->b, at, cell_ll_i64(g, u * lanes), ""), mask, a_row, b_row,
+               acc[u]);
     if (part == 2)
       cell_ll_if_end(g, &some);
     else
@@ -341,6 +364,10 @@ static void call(CellBuild *g, const CellTile *tile, const CellTileArgs *args,
     made->function = cell_ll_function(g, name, tile_type(g), &saved);
     made->next = g->tiles;
     g->tiles = made;
+    // out overlaps neither operand
+    unsigned noalias = LLVMGetEnumAttributeKindForName("noalias", 7);
+    for (unsigned i = 1; i <= 3 && tile->rows > 0; i++)
+      LLVMAddAttributeAtIndex(made->function, i, LLVMCreateEnumAttribute(g->context, noalias, 0));
     emit(g, tile, made->function);
     cell_ll_return(g, &saved);
   }
