@@ -162,19 +162,55 @@ void cell_ll_dot_tile(CellBuild *g, const CellTile *tile, const CellTileArgs *ar
  * from, stride between the columns, columns left (at least 1; past them the last is repeated), k. */
 void cell_ll_pack_turned(CellBuild *g, int columns, LLVMValueRef args[5]);
 
+/* ---- llvm_lists.c ---- */
+
+/* An operand of bits: element (m, k) is bit number bit + m rs + k ks of the words; one of rs, ks is 1. */
+typedef struct {
+  LLVMValueRef words, bit;
+  int64_t rs, ks;
+  LLVMValueRef m; /* at most m_most; fixed: exactly as many */
+  int64_t m_most, k;
+  bool m_fixed;
+} CellBits;
+
+typedef enum {
+  CELL_LISTS_PLAIN,  /* the list of m names the k whose bits are set */
+  CELL_LISTS_SIGNED, /* in which k the row differs from what most have, each with a float: 1, or -1 if it is not set;
+                        the first base_size entries, without floats, are what most have */
+  CELL_LISTS_FLIPPED /* of a row that is flipped, the k whose bits are not set; base_size rows are flipped */
+} CellListForm;
+
+typedef struct {
+  CellListForm form;
+  int entry;                   /* elements an entry takes */
+  LLVMValueRef spans, entries; /* i32: the list of m is entries spans[2 m] to spans[2 m + 1] */
+  LLVMValueRef base_size;      /* pointer to an i32 */
+  LLVMValueRef common;         /* FLIPPED: words */
+} CellLists;
+
+/* Whether a contraction is a sum of rows that bits of its operand `a` select. */
+bool cell_ll_selects(const CellStmt *s, bool a_bits, bool b_bits);
+/* Bytes, a multiple of 64, that the lists of one task of a kernel take before the scratch of its contractions. */
+int64_t cell_ll_lists_bytes(const CellKernel *k);
+/* At the start of a task: there are none yet. `scratch`: that of contractions. */
+void cell_ll_lists_begin(CellBuild *g, LLVMValueRef scratch, int64_t bytes);
+/* The lists of an operand, made if the task has not made them before. */
+void cell_ll_lists(CellBuild *g, const CellBits *bits, LLVMValueRef scratch, CellLists *lists);
+LLVMValueRef cell_ll_lists_flipped(CellBuild *g, const CellBits *bits, const CellLists *lists,
+                                   LLVMValueRef m); /* i1 */
+
 /* ---- llvm_select.c ---- */
 
 /* out[m, n] (+)= sum over k of a[m, k] b[n, k] where a is bits and b and out are contiguous along n. */
 typedef struct {
-  LLVMValueRef words,
-      bit; /* of a: element (m, k) is bit number bit + m rs + k ks; one of rs, ks is 1 */
-  int64_t rs, ks;
+  CellBits bits;       /* a */
   LLVMValueRef b, out; /* pointers to floats; k and m are strides b_ks and out_rs apart */
   int64_t b_ks, out_rs;
-  LLVMValueRef m, n; /* at most m_most rows and n_most columns; fixed: exactly as many */
-  int64_t m_most, n_most, k;
-  bool m_fixed, n_fixed;
+  LLVMValueRef n; /* at most n_most columns; fixed: exactly as many */
+  int64_t n_most;
+  bool n_fixed;
   LLVMValueRef add;     /* i1 */
+  LLVMValueRef kept;    /* the scratch of contractions, before which lists are kept */
   LLVMValueRef scratch; /* room for cell_ll_select_scratch elements of 4 bytes */
 } CellSelect;
 int64_t cell_ll_select_scratch(const CellBuild *g, const CellSelect *s);

@@ -55,7 +55,7 @@ typedef struct {
  * there, are arguments. */
 typedef struct {
   int64_t m, n, k, strides[6];
-  bool a_bits, b_bits, m_fixed, n_fixed;
+  bool a_bits, b_bits, selects, m_fixed, n_fixed;
 } Shape;
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -106,29 +106,27 @@ static Operand expand_bits(Contract *c, LLVMValueRef words, LLVMValueRef bit, in
   return along_rows ? (Operand){to, 1, pitch} : (Operand){to, pitch, 1};
 }
 
-// whether the bits of `a` may select rows of b; then that is the whole product
-static bool selected(Contract *c, const Shape *s, LLVMValueRef bit) {
-  if (!s->a_bits || s->b_bits || c->b.rs != 1 || c->out.ks != 1) return false;
-  if (c->a.ks != 1 && c->a.rs != 1) return false;
-  CellSelect select = {.words = c->a.pointer,
-                       .bit = bit,
-                       .rs = c->a.rs,
-                       .ks = c->a.ks,
+// a product of which the bits of `a` select rows of b
+static void select_rows(Contract *c, LLVMValueRef bit) {
+  CellSelect select = {.bits = {.words = c->a.pointer,
+                                .bit = bit,
+                                .rs = c->a.rs,
+                                .ks = c->a.ks,
+                                .m = c->m,
+                                .m_most = c->m_most,
+                                .m_fixed = c->m_fixed,
+                                .k = c->k},
                        .b = c->b.pointer,
                        .out = c->out.pointer,
                        .b_ks = c->b.ks,
                        .out_rs = c->out.rs,
-                       .m = c->m,
-                       .m_most = c->m_most,
                        .n = c->n,
                        .n_most = c->n_most,
-                       .m_fixed = c->m_fixed,
                        .n_fixed = c->n_fixed,
-                       .k = c->k,
-                       .add = c->add};
+                       .add = c->add,
+                       .kept = c->scratch};
   select.scratch = take_scratch(c, cell_ll_select_scratch(c->g, &select));
   cell_ll_select(c->g, &select);
-  return true;
 }
 
 // ---- outer form ----
@@ -487,6 +485,7 @@ static Shape shape_of(const CellContract *in) {
   shape.strides[2] = s->b.row_stride, shape.strides[3] = s->b.k_stride;
   shape.strides[4] = s->out.row_stride, shape.strides[5] = s->out.k_stride;
   shape.a_bits = in->a_bits, shape.b_bits = in->b_bits;
+  shape.selects = cell_ll_selects(s, in->a_bits, in->b_bits);
   shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
   return shape;
 }
@@ -500,7 +499,10 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
   c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
   c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
-  if (selected(c, s, LLVMGetParam(f, 1))) return;
+  if (s->selects) {
+    select_rows(c, LLVMGetParam(f, 1));
+    return;
+  }
   if (s->a_bits)
     c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
   if (s->b_bits)

@@ -843,11 +843,12 @@ void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
   }
   for (int i = 0; i < k->scratch_count; i++)
     l.scratch[i] = cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, k->scratch[i].offset / 4));
-  l.scratch_end =
-      cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, (k->scratch_bytes + 63) / 64 * 16));
+  int64_t lists = cell_ll_lists_bytes(k), bytes = (k->scratch_bytes + 63) / 64 * 64 + lists;
+  l.scratch_end = cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, bytes / 4));
 
   CellFor tasks;
   l.vars[0] = cell_ll_for_begin(g, &tasks, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1, false);
+  if (lists > 0) cell_ll_lists_begin(g, l.scratch_end, lists);
   emit_body(&l, k->body);
   cell_ll_for_end(g, &tasks);
   cell_ll_return(g, &saved);

@@ -445,7 +445,7 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
   good = good && add_objects(jit, &jobs, message, size);
   for (int i = 0; i < count && good; i++) {
     good = look_up(jit, jobs.sources[i].key, &functions[i], message, size);
-    // scratch beyond the kernel's: of its neediest piece
+    // scratch beyond the kernel's: lists, and that of its neediest piece
     int64_t extra = 0;
     const CellSplit *split = jobs.sources[i].split;
     for (int j = 0; j < split->call_count && good; j++) {
@@ -453,6 +453,7 @@ static CellJit *compile(CellKernel *const *kernels, int count, CellIsa isa, cons
       int64_t needed = module_scratch(&jobs.modules[piece->module]);
       if (needed > extra) extra = needed;
     }
+    extra += cell_ll_lists_bytes(kernels[i]);
     if (good) scratch_bytes[i] = (kernels[i]->scratch_bytes + 63) / 64 * 64 + extra;
   }
   if (good) write_perf_map(jit, &jobs, count);
