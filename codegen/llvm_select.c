@@ -12,8 +12,10 @@
 
 enum {
   MOST_VECTORS = 32,
-  PF = 1,
-  NEAR_BYTES = 256 << 10 /* of b that all rows go through before the next columns */
+  NEAR_BYTES = 256 << 10, /* of b that all rows go through before the next columns */
+  FAR_BYTES = 64 << 10,   /* from which on what is written is not near */
+  AHEAD = 4,              /* rows that are then fetched ahead of the one that is written */
+  LINE = 16               /* floats of a cache line */
 };
 
 typedef struct {
@@ -143,9 +145,9 @@ static void sum_row(Select *l, LLVMValueRef row, LLVMValueRef n, int vectors, LL
     LLVMBuildStore(g->b, old, acc[v]);
   }
   cell_ll_if_end(g, &start);
-  if (PF && s->bits.ks != 1)
-    for (int v = 0; v < vectors; v += 16 / g->lanes > 0 ? 16 / g->lanes : 1)
-      cell_ll_prefetch(g, cell_ll_at(g, vector_at(g, out, v), cell_ll_i64(g, 4 * s->out_rs)));
+  if (4 * s->bits.m_most * s->n_most >= FAR_BYTES)
+    for (int64_t i = 0; i < vectors * g->lanes; i += LINE)
+      cell_ll_prefetch(g, cell_ll_at(g, out, cell_ll_i64(g, AHEAD * s->out_rs + i)));
   sum_list(l, n, vectors, mask, &list, acc);
   for (int v = 0; v < vectors; v++)
     cell_ll_masked_store(g, LLVMBuildLoad2(g->b, g->vf, acc[v], ""), vector_at(g, out, v),

@@ -84,12 +84,16 @@ static bool is_bits(const Count *c, const CellView *v) {
   return !v->buffer.scratch && c->k->args[v->buffer.index] == CELL_BITS;
 }
 
-// the part of a product with bits that is left of a dense one with m rows
+// The part of a product with bits that is left of a dense one with m rows. Where bits lie along k, rows are
+// observations: what they have in common is summed once, then come the bits in which each differs. Where bits lie
+// along the rows, a row is one bit of all observations: those that have it are summed, or taken from the sum of all,
+// which is made once for all rows and not counted.
 static double bits_share(const Count *c, const CellStmt *s, double m) {
   double share = c->costs->density;
-  // rows of observations have bits in common
   if (is_bits(c, &s->a) && s->a.k_stride == 1 && m > 0)
     share = fmin(share, c->costs->apart + share / m);
+  else if (is_bits(c, &s->a) && s->a.row_stride == 1)
+    share = fmin(share, c->costs->apart);
   return share;
 }
 
