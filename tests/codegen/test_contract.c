@@ -31,7 +31,22 @@ static int64_t strides(int layout, int64_t rows, int64_t columns, int64_t *rs, i
   }
 }
 
-static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
+/* what bits are set: one in three; none; all; nine in ten; of each sample nearly the same third */
+typedef enum { SOME, NONE, ALL, MOST, ALIKE, FILLS } Fill;
+
+/* NULL: as `compare` would */
+static double *fill_bits(CellArena *arena, const Arg *a, Fill fill) {
+  if (a->dtype != CELL_BITS || fill == SOME) return NULL;
+  double *bits = CELL_NEW_ARRAY(arena, double, (size_t)a->count);
+  uint64_t random = 3;
+  for (int64_t i = 0; i < a->count; i++) {
+    bool rare = next_below(&random, 10) == 0, third = i % a->bit_row % 3 == 0;
+    bits[i] = fill == ALL || (fill == MOST && !rare) || (fill == ALIKE && third != rare);
+  }
+  return bits;
+}
+
+static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa isa) {
   CellArena *arena = cell_arena_create();
   int64_t columns = all_columns ? all_columns : x->n;
   int64_t rows = all_columns ? x->m : x->rows ? x->rows : x->m * x->tasks;
@@ -59,8 +74,13 @@ static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
     c->m_begin = cell_affine_var(0, x->m), c->m_limit = rows;
   }
   assert_valid(k);
-  compare(plan_of(arena, k, args, 256), args, isa, 1e-5 + 3e-7 * (double)x->k, 7, NULL);
+  const double *given[3] = {fill_bits(arena, &args[0], fill), fill_bits(arena, &args[1], fill)};
+  compare(plan_of(arena, k, args, 256), args, isa, 1e-5 + 3e-7 * (double)x->k, 7, given);
   cell_arena_destroy(arena);
+}
+
+static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
+  run_filled(x, all_columns, SOME, isa);
 }
 
 static void run_case(const Case *x, CellIsa isa) {
@@ -128,8 +148,78 @@ static void random_shapes(void **state) {
     int64_t all = 0;
     if (x.b != 4 && next_below(&random, 4) == 0)
       all = (x.tasks - 1) * x.n + 1 + next_below(&random, x.n);
-    run_cut(&x, all, isas[n > 0 ? i % n : 0]);
+    run_filled(&x, all, (Fill)next_below(&random, FILLS), isas[n > 0 ? i % n : 0]);
   }
+}
+
+static void fills(void **state) {
+  (void)state;
+  static const Cut cases[] = {
+      {{40, 70, 75, 3, 1, 0, false, 2, 0}, 0},  {{33, 9, 100, 5, 1, 0, true, 2, 0}, 0},
+      {{45, 300, 70, 4, 1, 0, false, 1, 0}, 0}, {{20, 41, 33, 4, 1, 0, true, 3, 50}, 0},
+      {{45, 24, 130, 4, 1, 0, true, 2, 0}, 47}, {{35, 1000, 100, 4, 1, 0, true, 1, 0}, 0},
+  };
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
+  int n = all_isas(isas);
+  for (int i = 0; i < n; i++)
+    for (size_t j = 0; j < sizeof cases / sizeof *cases; j++)
+      for (Fill fill = NONE; fill < FILLS; fill++)
+        if (((int)fill + (int)j) % n == i) // each with some vectors
+          run_filled(&cases[j].product, cases[j].columns, fill, isas[i]);
+}
+
+static CellStmt *add_product(CellKernel *k, CellStmt ***tail, CellView a, int b, CellView out,
+                             int64_t m, int64_t n, int64_t kk) {
+  CellStmt *c = cell_stmt(k, tail, CELL_K_CONTRACT);
+  c->a = a, c->b = (CellView){arg(b), cell_affine(0), 1, n}, c->out = out;
+  c->m = m, c->n = n, c->k = kk, c->add = true;
+  return c;
+}
+
+/* Several products of the same bits in a task, some of fewer of them, in two loops over more steps than lists
+ * are kept of. turned: a step's bits are k samples of m entries, else m samples of k. */
+static void run_steps(int64_t m, int64_t k_all, bool turned, bool ragged, Fill fill, CellIsa isa) {
+  enum { STEPS = 40, N = 19, TASKS = 2 };
+  CellArena *arena = cell_arena_create();
+  int64_t row = turned ? m : k_all, line = (row + 31) / 32 * 32, samples = turned ? k_all : m;
+  Arg args[4] = {{CELL_BITS, TASKS * STEPS * samples * row, row, false},
+                 {CELL_F, k_all * N, 0, false},
+                 {CELL_F, k_all * N, 0, false},
+                 {CELL_F, (int64_t)TASKS * 4 * m * N, 0, true}};
+  CellKernel *k = new_kernel(arena, "steps", TASKS, 4, args);
+  CellStmt **tail = &k->body;
+  for (int pass = 0; pass < 2; pass++) {
+    CellStmt **body;
+    int step = loop(k, &tail, CELL_LOOP_SERIAL, cell_affine(0), STEPS, 0, &body)->var;
+    CellView a = {arg(0), index2(0, STEPS * samples * line, 0, samples * line, step),
+                  turned ? 1 : line, turned ? line : 1};
+    for (int i = 0; i < 2; i++) {
+      CellView out = {arg(3), cell_affine_var(0, 4 * m * N), N, 1};
+      out.base.base = (2 * pass + i) * m * N;
+      CellStmt *c = add_product(k, &body, a, 1 + i, out, m, N, k_all);
+      if (ragged) c->m_begin = cell_affine_var(0, 1), c->m_limit = m - 2;
+      c = add_product(k, &body, a, 1 + i, out, m - 1, N, k_all);
+      add_product(k, &body, a, 1 + i, out, m, N, k_all - 1);
+      a.base.base++; // from the second bit on
+      add_product(k, &body, a, 1 + i, out, m - 1, N, k_all - 1);
+      a.base.base--;
+    }
+  }
+  assert_valid(k);
+  const double *given[4] = {fill_bits(arena, &args[0], fill)};
+  compare(plan_of(arena, k, args, 256), args, isa, 1e-3, 5, given);
+  cell_arena_destroy(arena);
+}
+
+static void steps(void **state) {
+  (void)state;
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
+  int n = all_isas(isas);
+  for (int i = 0; i < n; i++) {
+    run_steps(35, 41, false, false, i % 2 ? SOME : ALIKE, isas[i]);
+    run_steps(39, 50, true, i % 2, i % 2 ? MOST : ALL, isas[i]);
+  }
+  run_steps(6, 20, false, true, NONE, isas[0]);
 }
 
 int main(void) {
@@ -137,6 +227,8 @@ int main(void) {
       cmocka_unit_test(shapes),
       cmocka_unit_test(columns),
       cmocka_unit_test(random_shapes),
+      cmocka_unit_test(fills),
+      cmocka_unit_test(steps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,13 @@ static void test_contracts(void **state) {
   c.costs.apart = 0.1;
   contract(&c, 4, 8, 32);
   expect(&c, 32 * 0.25 + 4 * 32 * 0.1, 16 + 80 + 4 * 32);
+  // the other way round: a row has its bit in a tenth of all k, or lacks it there
+  c = begin(1, 20);
+  c.k.args[0] = CELL_BITS;
+  c.costs.apart = 0.1;
+  contract(&c, 4, 8, 32);
+  c.k.body->a.row_stride = 1, c.k.body->a.k_stride = 32;
+  expect(&c, 4 * 32 * 0.1, 16 + 80 + 4 * 32);
 }
 
 int main(void) {
