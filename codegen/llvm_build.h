@@ -174,7 +174,7 @@ typedef struct {
 } CellBits;
 
 typedef enum {
-  CELL_LISTS_PLAIN,  /* the list of m names the k whose bits are set */
+  CELL_LISTS_PLAIN, /* the list of m names the k whose bits are set */
   CELL_LISTS_SIGNED, /* in which k the row differs from what most have, each with a float: 1, or -1 if it is not set;
                         the first base_size entries, without floats, are what most have */
   CELL_LISTS_FLIPPED /* of a row that is flipped, the k whose bits are not set; base_size rows are flipped */

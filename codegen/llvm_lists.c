@@ -13,13 +13,13 @@
 
 enum {
   BITS_AT_ONCE = 4,
-  PLANES = 4,      /* binary digits of a count of votes */
-  VOTERS = 15,     /* lines that say what is common: their majority is the count's highest digit */
+  PLANES = 4,  /* binary digits of a count of votes */
+  VOTERS = 15, /* lines that say what is common: their majority is the count's highest digit */
   COMMON_LINES = 32, /* lines from which on it pays */
   /* the header: i64s */
-  KEPT = 0, /* lists there are */
-  USED = 1, /* elements of 4 bytes that they take */
-  ROOM = 2, /* elements there are before the header */
+  KEPT = 0,  /* lists there are */
+  USED = 1,  /* elements of 4 bytes that they take */
+  ROOM = 2,  /* elements there are before the header */
   SLOTS = 3, /* of each list: its words, first bit, shape, where it begins */
   SLOT = 4,
   MOST_KEPT = 32,
@@ -172,8 +172,7 @@ LLVMValueRef cell_ll_lists_flipped(CellBuild *g, const CellBits *s, const CellLi
                                    LLVMValueRef m) {
   LLVMValueRef bit = cell_ll_add(g, s->bit, m);
   LLVMValueRef w = cell_ll_sub(g, first_word(g, bit), first_word(g, s->bit));
-  LLVMValueRef place =
-      LLVMBuildAnd(g->b, narrowed(g, bit), LLVMConstInt(g->i32, 31, false), "");
+  LLVMValueRef place = LLVMBuildAnd(g->b, narrowed(g, bit), LLVMConstInt(g->i32, 31, false), "");
   LLVMValueRef word = load_i32(g, cell_ll_at(g, lists->common, w));
   return LLVMBuildTrunc(g->b, LLVMBuildLShr(g->b, word, place, ""), g->i1, "");
 }

@@ -93,8 +93,7 @@ static LLVMValueRef load_wide(CellBuild *g, LLVMValueRef i32s, LLVMValueRef at) 
 
 // What rows begin with in a block: the sum of what they have in common, of all k where some row lacks less than it
 // has.
-static void sum_base(Select *l, LLVMValueRef n, int vectors, LLVMValueRef mask,
-                     LLVMValueRef base) {
+static void sum_base(Select *l, LLVMValueRef n, int vectors, LLVMValueRef mask, LLVMValueRef base) {
   CellBuild *g = l->g;
   LLVMValueRef zero = cell_ll_i64(g, 0), acc[MOST_VECTORS] = {NULL};
   List list = {l->lists.entries, zero, load_wide(g, l->lists.base_size, zero), 1, NULL};

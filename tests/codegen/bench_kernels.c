@@ -42,10 +42,10 @@ static void product(const Shape *s, CellIsa isa) {
   Arg args[3] = {{s->bits ? CELL_BITS : CELL_F, line * lines, s->bits ? line : 0, false},
                  {CELL_F, s->n * s->k, 0, false},
                  {CELL_F, s->m * s->n, 0, true}};
-  CellKernel *k = new_kernel(arena, s->what, 1, 3, args);
-  CellStmt **tail = &k->body, **body;
-  loop(k, &tail, CELL_LOOP_SERIAL, cell_affine(0), repeat, 0, &body);
-  CellStmt *c = cell_stmt(k, &body, CELL_K_CONTRACT);
+  // a task each: one makes lists of the same bits once
+  CellKernel *k = new_kernel(arena, s->what, repeat, 3, args);
+  CellStmt **tail = &k->body;
+  CellStmt *c = cell_stmt(k, &tail, CELL_K_CONTRACT);
   c->a = (CellView){arg(0), cell_affine(0), s->a_turned ? 1 : pitch, s->a_turned ? pitch : 1};
   c->b = (CellView){arg(1), cell_affine(0), s->b_turned ? 1 : s->k, s->b_turned ? s->n : 1};
   c->out = (CellView){arg(2), cell_affine(0), s->n, 1};

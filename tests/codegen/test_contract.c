@@ -224,11 +224,8 @@ static void steps(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(shapes),
-      cmocka_unit_test(columns),
-      cmocka_unit_test(random_shapes),
-      cmocka_unit_test(fills),
-      cmocka_unit_test(steps),
+      cmocka_unit_test(shapes), cmocka_unit_test(columns), cmocka_unit_test(random_shapes),
+      cmocka_unit_test(fills),  cmocka_unit_test(steps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
