@@ -145,6 +145,7 @@ typedef struct {
   int k;              /* where it is known and short: written out, without a loop; 0: an argument */
   int64_t a_ks, b_ks; /* of a short k: the strides, which are no arguments then */
   int64_t b_rs;       /* without vectors: stride between columns of b that is not packed */
+  int fetch_lines; /* cache lines of a row of what is packed next, to be fetched meanwhile; 0: nothing */
 } CellTile;
 
 /* Arguments of a call: pointers to the first tile's first elements, counts and strides (i64). A tile of whole rows
@@ -153,6 +154,8 @@ typedef struct {
 typedef struct {
   LLVMValueRef a, b, out, k, rows_left, columns_left, from_out; /* from_out: i1, add to out */
   LLVMValueRef a_rs, a_ks, b_ks, out_rs, out_ks; /* dot: b_ks is the stride of b's rows */
+  /* where fetch_lines: each whole tile fetches the next fetch_rows of fetch_left rows, fetch_ks floats apart */
+  LLVMValueRef fetch, fetch_ks, fetch_rows, fetch_left;
 } CellTileArgs;
 
 /* Emit a call of a tile's function, made at first use: out tile (+)= sum over k. */

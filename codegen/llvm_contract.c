@@ -24,6 +24,7 @@ enum {
   BLOCK_N = 256,         /* columns packed at a time */
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
   PANEL_GAP = 16,        /* floats between panels */
+  LINE = 16,             /* floats of a cache line */
   AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
   SHORT_K = 8,           /* written out in the outer form */
   SHORT_DOT = 8,         /* vectors of k that are written out in the dot form */
@@ -49,6 +50,9 @@ typedef struct {
   bool pack_a, pack_b;
   int64_t block_k, block_m, block_n;
   LLVMValueRef a_panel, b_panel;
+  /* what is packed next (CellTileArgs), or NULL */
+  LLVMValueRef fetch, fetch_left;
+  int64_t fetch_stride, fetch_rows, fetch_lines;
 } Contract;
 
 /* All that a contraction's function depends on; where its operands begin, and whether it adds to what is
@@ -225,27 +229,45 @@ static void pack_b(Contract *c, LLVMValueRef n0, LLVMValueRef columns, LLVMValue
   if (!turned) cell_ll_for_end(g, &k);
 }
 
-static void pack_a(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef k0,
-                   LLVMValueRef kc) {
+// the rows of one panel of a from m on, below `end`; whole: all of them are there
+static void pack_rows(Contract *c, LLVMValueRef to, LLVMValueRef m, LLVMValueRef end,
+                      LLVMValueRef k0, LLVMValueRef kc, bool whole) {
   CellBuild *g = c->g;
-  LLVMValueRef zero = cell_ll_i64(g, 0);
-  LLVMValueRef last = cell_ll_sub(g, cell_ll_add(g, m0, rows), cell_ll_i64(g, 1));
-  CellFor panel, k;
-  cell_ll_for_begin(g, &panel, zero, rows, c->rows, false);
-  LLVMValueRef to = cell_ll_at(g, c->a_panel, cell_ll_mul(g, panel.i, c->block_k));
-  LLVMValueRef row[CELL_TILE_ROWS];
-  for (int r = 0; r < c->rows; r++) {
-    LLVMValueRef at = cell_ll_add(g, m0, cell_ll_add(g, panel.i, cell_ll_i64(g, r)));
-    row[r] = element(c, &c->a, cell_ll_min(g, at, last), k0);
+  LLVMValueRef last = cell_ll_sub(g, end, cell_ll_i64(g, 1)), row[CELL_TILE_ROWS];
+  LLVMTypeRef line_type = cell_ll_vector(g, g->f32, c->rows);
+  bool together = whole && c->a.rs == 1 && g->lanes > 1;
+  for (int r = 0; r < (together ? 1 : c->rows); r++) {
+    LLVMValueRef at = cell_ll_add(g, m, cell_ll_i64(g, r));
+    row[r] = element(c, &c->a, whole ? at : cell_ll_min(g, at, last), k0);
   }
-  cell_ll_for_begin(g, &k, zero, kc, 1, false);
+  CellFor k;
+  cell_ll_for_begin(g, &k, cell_ll_i64(g, 0), kc, 1, false);
   LLVMValueRef line = cell_ll_at(g, to, cell_ll_mul(g, k.i, c->rows));
-  for (int r = 0; r < c->rows; r++) {
-    LLVMValueRef x = cell_ll_load(g, g->f32, cell_ll_at(g, row[r], cell_ll_mul(g, k.i, c->a.ks)));
+  LLVMValueRef skip = cell_ll_mul(g, k.i, c->a.ks);
+  for (int r = 0; r < (together ? 1 : c->rows); r++) {
+    LLVMValueRef x = cell_ll_load(g, together ? line_type : g->f32, cell_ll_at(g, row[r], skip));
     cell_ll_store(g, x, cell_ll_at(g, line, cell_ll_i64(g, r)));
   }
   cell_ll_for_end(g, &k);
+}
+
+static void pack_a(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMValueRef k0,
+                   LLVMValueRef kc) {
+  CellBuild *g = c->g;
+  bool fits = c->m_fixed && c->m_most % c->rows == 0 && c->block_m % c->rows == 0;
+  LLVMValueRef whole = rows, end = cell_ll_add(g, m0, rows);
+  if (!fits) whole = cell_ll_sub(g, rows, LLVMBuildSRem(g->b, rows, cell_ll_i64(g, c->rows), ""));
+  CellFor panel;
+  cell_ll_for_begin(g, &panel, cell_ll_i64(g, 0), whole, c->rows, false);
+  LLVMValueRef to = cell_ll_at(g, c->a_panel, cell_ll_mul(g, panel.i, c->block_k));
+  pack_rows(c, to, cell_ll_add(g, m0, panel.i), end, k0, kc, true);
   cell_ll_for_end(g, &panel);
+  if (fits) return;
+  CellIf some;
+  cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSLT, whole, rows, ""));
+  to = cell_ll_at(g, c->a_panel, cell_ll_mul(g, whole, c->block_k));
+  pack_rows(c, to, cell_ll_add(g, m0, whole), end, k0, kc, false);
+  cell_ll_if_end(g, &some);
 }
 
 // one panel of columns against a block of rows
@@ -288,6 +310,7 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
     LLVMValueRef a = c->pack_a ? cell_ll_at(g, c->a_panel, cell_ll_mul(g, row, c->block_k))
                                : element(c, &c->a, cell_ll_add(g, m0, row), k0);
     tile.short_rows = part == 1;
+    tile.fetch_lines = c->fetch && part == 0 ? (int)c->fetch_lines : 0;
     CellTileArgs args = {a,
                          b,
                          element(c, &c->out, cell_ll_add(g, m0, row), column),
@@ -299,10 +322,38 @@ static void outer_panel(Contract *c, LLVMValueRef m0, LLVMValueRef rows, LLVMVal
                          a_ks,
                          b_ks,
                          cell_ll_i64(g, c->out.rs),
-                         cell_ll_i64(g, c->out.ks)};
+                         cell_ll_i64(g, c->out.ks),
+                         c->fetch,
+                         cell_ll_i64(g, c->fetch_stride),
+                         cell_ll_i64(g, c->fetch_rows),
+                         c->fetch_left};
     cell_ll_tile(g, &tile, &args);
     cell_ll_if_end(g, &some);
   }
+}
+
+// While a panel is multiplied its tiles fetch the next one, which may lie in memory: the columns behind it, or
+// the first ones of the next block of k.
+static void fetch_next(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMValueRef kc) {
+  CellBuild *g = c->g;
+  LLVMValueRef next = cell_ll_add(g, n, cell_ll_i64(g, c->block_n)), zero = cell_ll_i64(g, 0);
+  LLVMValueRef next_k = cell_ll_add(g, k, cell_ll_i64(g, c->block_k));
+  LLVMValueRef inside = LLVMBuildICmp(g->b, LLVMIntSLT, next, c->n, "");
+  bool turned = c->b.rs != 1;
+  LLVMValueRef here = turned ? block_size(c, next, c->block_n, c->n) : kc;
+  LLVMValueRef left = turned ? block_size(c, zero, c->block_n, c->n)
+                             : block_size(c, next_k, c->block_k, cell_ll_i64(g, c->k));
+  if (turned) {
+    LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next_k, cell_ll_i64(g, c->k), "");
+    left = LLVMBuildSelect(g->b, more, left, zero, "");
+  }
+  c->fetch = LLVMBuildSelect(g->b, inside, element(c, &c->b, next, k),
+                             element(c, &c->b, zero, next_k), "");
+  c->fetch_left = LLVMBuildSelect(g->b, inside, here, left, "");
+  c->fetch_stride = turned ? c->b.rs : c->b.ks;
+  c->fetch_lines = ceil_div(turned ? c->block_k : c->block_n, LINE);
+  int64_t tiles = c->m_most / c->rows, rows = turned ? c->block_n : c->block_k;
+  c->fetch_rows = ceil_div(rows, tiles > 0 ? tiles : 1);
 }
 
 static void outer(Contract *c) {
@@ -313,12 +364,16 @@ static void outer(Contract *c) {
   c->block_k = ceil_div(c->k, k_blocks);
   c->block_m = c->m_most <= BLOCK_M + BLOCK_M / 2 ? ceil_div(c->m_most, c->rows) * c->rows
                                                   : BLOCK_M / c->rows * c->rows;
-  c->block_n = c->n_most <= BLOCK_N ? ceil_div(c->n_most, width) * width : BLOCK_N / width * width;
 
   // what must be copied, and what is worth it: far rows that are read often
   c->pack_b =
       g->lanes > 1 && (c->b.rs != 1 || (c->b.ks >= 256 && c->k >= 16 && c->m_most >= 4 * c->rows));
   c->pack_a = c->a.ks >= 64 && c->k >= 16 && c->n_most >= 3 * width;
+  // all rows of a at once: then a panel of b is packed right before it is read, and never again
+  bool at_once = c->m_most <= c->block_m;
+  c->block_n = c->pack_b && at_once   ? width
+               : c->n_most <= BLOCK_N ? ceil_div(c->n_most, width) * width
+                                      : BLOCK_N / width * width;
   if (c->pack_b)
     c->b_panel = take_scratch(c, c->block_k * c->block_n + c->block_n / width * PANEL_GAP);
   if (c->pack_a) c->a_panel = take_scratch(c, c->block_k * c->block_m);
@@ -329,12 +384,14 @@ static void outer(Contract *c) {
       c->k % c->block_k == 0 ? cell_ll_i64(g, c->block_k) : block_size(c, k.i, c->block_k, k_all);
   LLVMValueRef from_out =
       LLVMBuildOr(g->b, c->add, LLVMBuildICmp(g->b, LLVMIntSGT, k.i, zero, ""), "");
+  if (c->pack_a && at_once) pack_a(c, zero, c->m, k.i, kc);
   cell_ll_for_begin(g, &n, zero, c->n, c->block_n, false);
   LLVMValueRef columns = block_size(c, n.i, c->block_n, c->n);
   if (c->pack_b) pack_b(c, n.i, columns, k.i, kc);
+  if (c->pack_b && at_once && (c->b.rs == 1 || c->b.ks == 1)) fetch_next(c, n.i, k.i, kc);
   cell_ll_for_begin(g, &m, zero, c->m, c->block_m, false);
   LLVMValueRef rows = block_size(c, m.i, c->block_m, c->m);
-  if (c->pack_a) pack_a(c, m.i, rows, k.i, kc);
+  if (c->pack_a && !at_once) pack_a(c, m.i, rows, k.i, kc);
 
   // full panels, then what is left
   bool fits = c->n_fixed && c->n_most % width == 0;
@@ -450,7 +507,11 @@ static void dot(Contract *c) {
                          zero,
                          cell_ll_i64(g, c->b.rs),
                          cell_ll_i64(g, c->out.rs),
-                         cell_ll_i64(g, c->out.ks)};
+                         cell_ll_i64(g, c->out.ks),
+                         NULL,
+                         NULL,
+                         NULL,
+                         NULL};
     cell_ll_dot_tile(g, &tile, &args);
     cell_ll_for_end(g, &v);
   }

@@ -14,11 +14,11 @@ struct CellTileFunction {
   struct CellTileFunction *next;
 };
 
-enum { ARGS = 12 };
+enum { ARGS = 16 };
 
 static LLVMTypeRef tile_type(CellBuild *g) {
-  LLVMTypeRef types[ARGS] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64,
-                             g->i1,  g->i64, g->i64, g->i64, g->i64, g->i64};
+  LLVMTypeRef types[ARGS] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1,  g->i64,
+                             g->i64, g->i64, g->i64, g->i64, g->ptr, g->i64, g->i64, g->i64};
   return LLVMFunctionType(g->none, types, ARGS, false);
 }
 
@@ -27,7 +27,7 @@ static bool same_tile(const CellTile *a, const CellTile *b) {
          a->pack_a == b->pack_a && a->pack_b == b->pack_b && a->short_rows == b->short_rows &&
          a->short_columns == b->short_columns && a->left == b->left && a->store == b->store &&
          a->together == b->together && a->b_rs == b->b_rs && a->k == b->k && a->a_ks == b->a_ks &&
-         a->b_ks == b->b_ks;
+         a->b_ks == b->b_ks && a->fetch_lines == b->fetch_lines;
 }
 
 static LLVMValueRef times(CellBuild *g, LLVMValueRef a, LLVMValueRef b) {
@@ -35,10 +35,11 @@ static LLVMValueRef times(CellBuild *g, LLVMValueRef a, LLVMValueRef b) {
 }
 
 static CellTileArgs params_of(LLVMValueRef f) {
-  return (CellTileArgs){LLVMGetParam(f, 0), LLVMGetParam(f, 1),  LLVMGetParam(f, 2),
-                        LLVMGetParam(f, 3), LLVMGetParam(f, 4),  LLVMGetParam(f, 5),
-                        LLVMGetParam(f, 6), LLVMGetParam(f, 7),  LLVMGetParam(f, 8),
-                        LLVMGetParam(f, 9), LLVMGetParam(f, 10), LLVMGetParam(f, 11)};
+  return (CellTileArgs){
+      LLVMGetParam(f, 0),  LLVMGetParam(f, 1),  LLVMGetParam(f, 2),  LLVMGetParam(f, 3),
+      LLVMGetParam(f, 4),  LLVMGetParam(f, 5),  LLVMGetParam(f, 6),  LLVMGetParam(f, 7),
+      LLVMGetParam(f, 8),  LLVMGetParam(f, 9),  LLVMGetParam(f, 10), LLVMGetParam(f, 11),
+      LLVMGetParam(f, 12), LLVMGetParam(f, 13), LLVMGetParam(f, 14), LLVMGetParam(f, 15)};
 }
 
 // min(i, left - 1): past the end the last one is repeated
@@ -139,6 +140,19 @@ static void add_products(CellBuild *g, const CellTile *t, const CellTileArgs *p,
   }
 }
 
+// one row of what is packed next for each tile
+static void fetch(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMValueRef at) {
+  LLVMValueRef row = LLVMBuildExactSDiv(g->b, at, cell_ll_i64(g, t->rows), "");
+  CellFor line;
+  LLVMValueRef begin = times(g, row, p->fetch_rows);
+  LLVMValueRef end = cell_ll_min(g, cell_ll_add(g, begin, p->fetch_rows), p->fetch_left);
+  cell_ll_for_begin(g, &line, begin, end, 1, false);
+  LLVMValueRef from = cell_ll_at(g, p->fetch, times(g, line.i, p->fetch_ks));
+  for (int i = 0; i < t->fetch_lines; i++)
+    cell_ll_prefetch(g, cell_ll_at(g, from, cell_ll_i64(g, 16 * i)));
+  cell_ll_for_end(g, &line);
+}
+
 static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellTileArgs p = params_of(f);
   if (t->k) p.a_ks = cell_ll_i64(g, t->a_ks), p.b_ks = cell_ll_i64(g, t->b_ks);
@@ -159,6 +173,7 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellFor tiles;
   if (!t->short_rows) {
     cell_ll_for_begin(g, &tiles, cell_ll_i64(g, 0), p.rows_left, rows, true);
+    if (t->fetch_lines > 0) fetch(g, t, &p, tiles.i);
     p.a = cell_ll_at(g, p.a, times(g, tiles.i, p.a_rs));
     p.out = cell_ll_at(g, p.out, times(g, tiles.i, p.out_rs));
   }
@@ -371,9 +386,14 @@ static void call(CellBuild *g, const CellTile *tile, const CellTileArgs *args,
     emit(g, tile, made->function);
     cell_ll_return(g, &saved);
   }
-  LLVMValueRef all[ARGS] = {
-      args->a,        args->b,    args->out,  args->k,    args->rows_left, args->columns_left,
-      args->from_out, args->a_rs, args->a_ks, args->b_ks, args->out_rs,    args->out_ks};
+  LLVMValueRef all[ARGS] = {args->a,         args->b,         args->out,
+                            args->k,         args->rows_left, args->columns_left,
+                            args->from_out,  args->a_rs,      args->a_ks,
+                            args->b_ks,      args->out_rs,    args->out_ks,
+                            args->fetch,     args->fetch_ks,  args->fetch_rows,
+                            args->fetch_left};
+  for (int i = 0; i < ARGS; i++)
+    if (!all[i]) all[i] = LLVMGetPoison(LLVMTypeOf(LLVMGetParam(made->function, (unsigned)i)));
   LLVMBuildCall2(g->b, tile_type(g), made->function, all, ARGS, "");
 }
 
@@ -392,6 +412,7 @@ void cell_ll_pack_turned(CellBuild *g, int columns, LLVMValueRef in[5]) {
   CellTile tile = {.columns = columns};
   LLVMValueRef zero = cell_ll_i64(g, 0);
   CellTileArgs args = {in[0], in[1], in[0], in[4], zero, in[3], LLVMConstNull(g->i1),
-                       zero,  zero,  in[2], zero,  zero};
+                       zero,  zero,  in[2], zero,  zero, NULL,  NULL,
+                       NULL,  NULL};
   call(g, &tile, &args, emit_pack_turned, "pack");
 }
