@@ -131,7 +131,8 @@ static FuseCut cut_of(const Fuse *f, FuseOp *op) {
       if (largest < 0 || op->loops[i].extent > op->loops[largest].extent) largest = i;
     }
     // with the product that it sums up, tile by tile; else on its own, if there is enough to share
-    int beside = f->target->stages ? loop_in_stages(f, op) : loop_of_producer(op);
+    int beside = f->target->stages ? loop_in_stages(f, op) : -1;
+    if (beside < 0 && f->target->anchor_rows == 0) beside = loop_of_producer(op);
     if (f->target->stages && beside >= 0) {
       op->task = beside, op->partial = true;
       return (FuseCut){FUSE_TASK_ROWS, op->loops[beside].extent};
