@@ -181,8 +181,9 @@ typedef struct Fuse {
 typedef enum {
   FUSE_TASK_NONE,
   FUSE_TASK_BATCH,
-  FUSE_TASK_ROWS,   /* of the result: its first dimension */
-  FUSE_TASK_COLUMNS /* of a product whose batch is a single sample */
+  FUSE_TASK_ROWS,       /* of the result: its first dimension */
+  FUSE_TASK_CANDIDATES, /* of a single sample */
+  FUSE_TASK_COLUMNS     /* of a product whose batch is a single sample */
 } FuseTask;
 
 typedef struct {

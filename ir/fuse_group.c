@@ -92,7 +92,8 @@ static int64_t bytes_read(const FuseOp *op) {
   return bytes;
 }
 
-static FuseCut cut_of(const Fuse *f, FuseOp *op) {
+/* single: of a program for one sample */
+static FuseCut cut_of(const Fuse *f, FuseOp *op, bool single) {
   if (op->kind == FUSE_SCAN) {
     if (!carries_batch(op)) return (FuseCut){FUSE_TASK_NONE, 1};
     return (FuseCut){FUSE_TASK_BATCH, op->carries[0]->extent[CELL_AXIS_BATCH]};
@@ -109,6 +110,12 @@ static FuseCut cut_of(const Fuse *f, FuseOp *op) {
   if (batch >= 0) {
     op->task = batch;
     return (FuseCut){FUSE_TASK_BATCH, op->loops[batch].extent};
+  }
+  // candidates of one sample are apart until one is chosen; a product reads its parameters once for all of them
+  int candidate = op->out_axis[CELL_AXIS_CANDIDATE];
+  if (single && candidate >= 0 && op->kind != FUSE_CONTRACT && !touches_carry(op)) {
+    op->task = candidate;
+    return (FuseCut){FUSE_TASK_CANDIDATES, op->loops[candidate].extent};
   }
   if (op->out->axes & CELL_AXIS(CELL_AXIS_BATCH)) {
     int64_t least = f->target->split_bytes;
@@ -158,7 +165,7 @@ static int32_t round_up(int32_t n, int32_t to) {
 
 /* tile of a task, from the shape and target alone; it may be more than there is */
 static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
-  if (cut.task == FUSE_TASK_NONE) return 1;
+  if (cut.task == FUSE_TASK_NONE || cut.task == FUSE_TASK_CANDIDATES) return 1;
   if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
   int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
   if (cut.task == FUSE_TASK_BATCH) {
@@ -225,11 +232,15 @@ static int by_order(const void *a, const void *b) {
 static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
   int count = r->op_count;
   FuseOp **before = r->ops;
+  // where products are cut by columns
+  bool single = f->target->split_bytes > 0;
+  for (int i = 0; i < count; i++)
+    single = single && before[i]->kind != FUSE_SCAN && before[i]->out_axis[CELL_AXIS_BATCH] < 0;
   FuseCut *cut = CELL_NEW_ARRAY(f->arena, FuseCut, 2 * count + 1);
   r->ops = NULL, r->op_count = r->op_capacity = 0;
   for (int i = 0; i < count; i++) {
     FuseOp *op = before[i];
-    FuseCut c = cut_of(f, op);
+    FuseCut c = cut_of(f, op, single);
     CELL_PUSH(f->arena, r->ops, r->op_count, r->op_capacity, op);
     cut[r->op_count - 1] = c;
     if (!op->partial) continue;

@@ -233,8 +233,44 @@ static void short_rows(void **state) {
     }
 }
 
+// Candidates of a single sample are tasks: what they share, what is theirs and what chooses among them. Products and
+// what has no candidate stay whole; with a second sample the batch is cut.
+static void candidates_are_tasks(void **state) {
+  (void)state;
+  for (int batch = 1; batch <= 2; batch++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph act\naxis time 2\naxis batch %d\naxis candidate 3\n"
+             "%%0 = input \"x\" : f[40] {batch}\n%%1 = input \"a\" : f[40] {candidate}\n"
+             "%%2 = input \"w\" : f[40,40] {}\n"
+             "%%3 = contract %%0, %%2 \"i,ij->j\" : f[40] {batch}\n"
+             "%%4 = tanh %%3 : f[40] {batch}\n%%5 = tanh %%1 : f[40] {candidate}\n"
+             "%%6 = add %%4, %%5 : f[40] {batch,candidate}\n"
+             "%%7 = contract %%6, %%6 \"i,j->ij\" : f[40,40] {batch,candidate}\n"
+             "%%8 = tanh %%7 : f[40,40] {batch,candidate}\n"
+             "%%9 = reduce sum %%8 dims [0] : f[40] {batch,candidate}\n"
+             "%%10 = reduce sum %%9 dims [0] : f {batch,candidate}\n"
+             "%%11 = reduce max %%10 over {candidate} : f {batch}\n"
+             "output \"values\" %%10\noutput \"best\" %%11\n",
+             batch);
+    CellGraph *g = cell_test_parse(arena, text);
+    assert_non_null(g);
+    for (uint64_t seed = 0; seed < 2; seed++)
+      assert_int_equal(check_graph(arena, g, seed, false), 0);
+    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    int cut = 0;
+    for (int k = 0; k < plan->kernel_count; k++) cut += plan->kernels[k]->tasks == 3;
+    assert_int_equal(cut, batch == 1);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(generated_programs),
+                                     cmocka_unit_test(candidates_are_tasks),
                                      cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
