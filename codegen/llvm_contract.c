@@ -1,7 +1,7 @@
 /* llvm_contract.c - contractions: out[m, n] (+)= sum over k of a[m, k] b[n, k], from tiles
  * (llvm_tile.c).
  *
- * Two forms, chosen by the strides:
+ * Three forms, chosen by the strides:
  *
  * outer  Lanes along n. Operands whose strides do not allow this, or whose rows lie so far apart that
  *        they would fight for the same cache sets, are copied into panels first: b as
@@ -9,6 +9,7 @@
  *        or where m is what is read more often, the roles of a and b (and m and n) change.
  * dot    Lanes along k, for few rows or columns of operands that are both contiguous there; few columns of
  *        b that are not are turned first, where a's rows are long and many.
+ * stream Lanes along n, for a single row of a and long rows of b.
  *
  * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
  * Products of bits are sums of selected rows (llvm_select.c) where the strides allow; else bits are written
@@ -25,6 +26,8 @@ enum {
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
   PANEL_GAP = 16,        /* floats between panels */
   LINE = 16,             /* floats of a cache line */
+  STREAMS = 8,           /* rows of b that are read side by side */
+  FAR_ROW = 256,         /* floats between rows of b from which on reading across them is slow */
   AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
   SHORT_K = 8,           /* written out in the outer form */
   SHORT_DOT = 8,         /* vectors of k that are written out in the dot form */
@@ -414,6 +417,67 @@ static void outer(Contract *c) {
   cell_ll_for_end(g, &k);
 }
 
+// ---- stream form ----
+
+static bool streams(const Contract *c) {
+  return c->m_most == 1 && c->m_fixed && c->g->lanes > 1 && c->b.rs == 1 && c->out.ks == 1 &&
+         c->b.ks >= FAR_ROW && c->k >= STREAMS && c->n_most >= 4 * (int64_t)c->g->lanes;
+}
+
+// out[n .. n + lanes] += the products of `rows` rows of b from k on, k ascending
+static void stream_vector(Contract *c, const LLVMValueRef *x, int rows, LLVMValueRef n,
+                          LLVMValueRef k, LLVMValueRef mask) {
+  CellBuild *g = c->g;
+  LLVMValueRef to = cell_ll_at(g, c->out.pointer, n), sum = cell_ll_masked_load(g, g->vf, to, mask);
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef from = element(c, &c->b, n, cell_ll_add(g, k, cell_ll_i64(g, r)));
+    sum = cell_ll_fma(g, x[r], cell_ll_masked_load(g, g->vf, from, mask), sum);
+  }
+  cell_ll_masked_store(g, sum, to, mask);
+}
+
+static void stream_rows(Contract *c, int rows, LLVMValueRef k) {
+  CellBuild *g = c->g;
+  LLVMValueRef x[STREAMS], zero = cell_ll_i64(g, 0), rest = cell_ll_i64(g, 0), whole = c->n;
+  for (int r = 0; r < rows; r++) {
+    LLVMValueRef at = element(c, &c->a, zero, cell_ll_add(g, k, cell_ll_i64(g, r)));
+    x[r] = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
+  }
+  bool fits = c->n_fixed && c->n_most % g->lanes == 0;
+  if (!fits) {
+    rest = LLVMBuildSRem(g->b, c->n, cell_ll_i64(g, g->lanes), "");
+    whole = cell_ll_sub(g, c->n, rest);
+  }
+  CellFor n;
+  cell_ll_for_begin(g, &n, zero, whole, g->lanes, false);
+  stream_vector(c, x, rows, n.i, k, NULL);
+  cell_ll_for_end(g, &n);
+  if (fits) return;
+  CellIf some;
+  cell_ll_if_begin(g, &some, LLVMBuildICmp(g->b, LLVMIntSGT, rest, zero, ""));
+  stream_vector(c, x, rows, whole, k, cell_ll_mask(g, g->lanes, rest));
+  cell_ll_if_end(g, &some);
+}
+
+// One row, whose time is that of reading b: a few rows of b at a time from end to end, as memory gives them, and
+// the result in the first-level cache.
+static void stream(Contract *c) {
+  CellBuild *g = c->g;
+  CellFor n, k;
+  CellIf fresh;
+  cell_ll_if_begin(g, &fresh, LLVMBuildNot(g->b, c->add, ""));
+  cell_ll_for_begin(g, &n, cell_ll_i64(g, 0), c->n, g->lanes, false);
+  LLVMValueRef mask = cell_ll_mask(g, g->lanes, cell_ll_sub(g, c->n, n.i));
+  cell_ll_masked_store(g, LLVMConstNull(g->vf), cell_ll_at(g, c->out.pointer, n.i), mask);
+  cell_ll_for_end(g, &n);
+  cell_ll_if_end(g, &fresh);
+  int64_t whole = c->k / STREAMS * STREAMS;
+  cell_ll_for_begin(g, &k, cell_ll_i64(g, 0), cell_ll_i64(g, whole), STREAMS, true);
+  stream_rows(c, STREAMS, k.i);
+  cell_ll_for_end(g, &k);
+  if (c->k > whole) stream_rows(c, (int)(c->k - whole), cell_ll_i64(g, whole));
+}
+
 // ---- dot form ----
 
 // rows of a tile, and its cycles for each vector of k
@@ -573,6 +637,10 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   if (c->m_most == 1) c->a.rs = c->out.rs = 1;
   if (c->n_most == 1) c->b.rs = c->out.ks = 1;
   if (c->k == 1) c->a.ks = c->b.ks = 1;
+  if (streams(c)) {
+    stream(c);
+    return;
+  }
   bool both = c->a.ks == 1 && c->b.ks == 1 && c->k >= g->lanes && g->lanes >= 4;
   bool by_n = c->out.ks == 1 && c->b.rs == 1 && c->n_most >= g->lanes;
   bool by_m = c->out.rs == 1 && c->a.rs == 1 && c->m_most >= g->lanes;
