@@ -173,8 +173,7 @@ static bool along_k(const CellView *v) {
 
 // float sums of rows of b that bits of a select, where b's rows of columns are contiguous
 static bool selects(const CellKernel *k, const CellStmt *s) {
-  return k->args[s->a.buffer.index] == CELL_BITS && k->args[s->b.buffer.index] != CELL_BITS &&
-         !along_k(&s->b);
+  return cell_is_bits(k, s->a.buffer) && !cell_is_bits(k, s->b.buffer) && !along_k(&s->b);
 }
 
 static int64_t slice_words(int side) {
@@ -243,7 +242,7 @@ static void operand(const CellKernel *k, const CellStmt *s, bool is_b, const cha
                     const char *index, CellText *out) {
   const CellView *v = is_b ? &s->b : &s->a;
   const char *name = args[v->buffer.index];
-  if (k->args[v->buffer.index] == CELL_BITS)
+  if (cell_is_bits(k, v->buffer))
     cell_text_printf(out, "CellBitOperand<%s, %d, %s>{%s, ", along_k(v) ? "true" : "false",
                      bits_together(v), index, name);
   else

@@ -129,6 +129,7 @@ void cell_ll_symbol(CellKey key, char symbol[CELL_SYMBOL_SIZE]);
 
 /* ---- llvm_tile.c ---- */
 
+enum { CELL_LINE = 16 /* floats of a cache line */ };
 enum { CELL_TILE_ROWS = 16, CELL_TILE_COLUMNS = 8, CELL_DOT_COLUMNS = 4 };
 
 typedef enum { CELL_STORE_ALONG, CELL_STORE_TURNED, CELL_STORE_SCATTERED } CellTileStore;

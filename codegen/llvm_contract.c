@@ -25,7 +25,6 @@ enum {
   BLOCK_N = 256,         /* columns packed at a time */
   NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
   PANEL_GAP = 16,        /* floats between panels */
-  LINE = 16,             /* floats of a cache line */
   STREAMS = 8,           /* rows of b that are read side by side */
   FAR_ROW = 256,         /* floats between rows of b from which on reading across them is slow */
   AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
@@ -354,7 +353,7 @@ static void fetch_next(Contract *c, LLVMValueRef n, LLVMValueRef k, LLVMValueRef
                              element(c, &c->b, zero, next_k), "");
   c->fetch_left = LLVMBuildSelect(g->b, inside, here, left, "");
   c->fetch_stride = turned ? c->b.rs : c->b.ks;
-  c->fetch_lines = ceil_div(turned ? c->block_k : c->block_n, LINE);
+  c->fetch_lines = ceil_div(turned ? c->block_k : c->block_n, CELL_LINE);
   int64_t tiles = c->m_most / c->rows, rows = turned ? c->block_n : c->block_k;
   c->fetch_rows = ceil_div(rows, tiles > 0 ? tiles : 1);
 }

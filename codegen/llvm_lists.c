@@ -71,17 +71,13 @@ bool cell_ll_selects(const CellStmt *s, bool a_bits, bool b_bits) {
          (s->a.row_stride == 1 || s->a.k_stride == 1);
 }
 
-static bool is_bits(const CellKernel *k, CellBufferRef b) {
-  return !b.scratch && k->args[b.index] == CELL_BITS;
-}
-
 static int64_t most_of_any(const CellKernel *k, const CellStmt *s) {
   int64_t most = 0;
   for (; s; s = s->next) {
     int64_t here = 0;
     if (s->kind == CELL_K_LOOP) here = most_of_any(k, s->body);
     if (s->kind == CELL_K_CONTRACT &&
-        cell_ll_selects(s, is_bits(k, s->a.buffer), is_bits(k, s->b.buffer))) {
+        cell_ll_selects(s, cell_is_bits(k, s->a.buffer), cell_is_bits(k, s->b.buffer))) {
       CellBits bits = {.rs = s->a.row_stride,
                        .ks = s->a.k_stride,
                        .m_most = s->m,

@@ -14,8 +14,7 @@ enum {
   MOST_VECTORS = 32,
   NEAR_BYTES = 256 << 10, /* of b that all rows go through before the next columns */
   FAR_BYTES = 64 << 10,   /* from which on what is written is not near */
-  AHEAD = 4,              /* rows that are then fetched ahead of the one that is written */
-  LINE = 16               /* floats of a cache line */
+  AHEAD = 4               /* rows that are then fetched ahead of the one that is written */
 };
 
 typedef struct {
@@ -111,7 +110,7 @@ static void sum_base(Select *l, LLVMValueRef n, int vectors, LLVMValueRef mask, 
     cell_ll_store(g, LLVMBuildLoad2(g->b, g->vf, acc[v], ""), vector_at(g, base, v));
 }
 
-// one row of a block; base: what it begins with if it is not flipped the other way
+// one row of a block; base: what it begins with, if not zeros, as rows that are not flipped among FLIPPED lists do
 static void sum_row(Select *l, LLVMValueRef row, LLVMValueRef n, int vectors, LLVMValueRef mask,
                     LLVMValueRef base) {
   CellBuild *g = l->g;
@@ -145,7 +144,7 @@ static void sum_row(Select *l, LLVMValueRef row, LLVMValueRef n, int vectors, LL
   }
   cell_ll_if_end(g, &start);
   if (4 * s->bits.m_most * s->n_most >= FAR_BYTES)
-    for (int64_t i = 0; i < vectors * g->lanes; i += LINE)
+    for (int64_t i = 0; i < vectors * g->lanes; i += CELL_LINE)
       cell_ll_prefetch(g, cell_ll_at(g, out, cell_ll_i64(g, AHEAD * s->out_rs + i)));
   sum_list(l, n, vectors, mask, &list, acc);
   for (int v = 0; v < vectors; v++)

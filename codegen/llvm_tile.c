@@ -14,7 +14,7 @@ struct CellTileFunction {
   struct CellTileFunction *next;
 };
 
-enum { ARGS = 16, LINE = 16 /* floats of a cache line */ };
+enum { ARGS = 16 };
 
 static LLVMTypeRef tile_type(CellBuild *g) {
   LLVMTypeRef types[ARGS] = {g->ptr, g->ptr, g->ptr, g->i64, g->i64, g->i64, g->i1,  g->i64,
@@ -149,7 +149,7 @@ static void fetch(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMVa
   cell_ll_for_begin(g, &line, begin, end, 1, false);
   LLVMValueRef from = cell_ll_at(g, p->fetch, times(g, line.i, p->fetch_ks));
   for (int i = 0; i < t->fetch_lines; i++)
-    cell_ll_prefetch(g, cell_ll_at(g, from, cell_ll_i64(g, LINE * i)));
+    cell_ll_prefetch(g, cell_ll_at(g, from, cell_ll_i64(g, CELL_LINE * i)));
   cell_ll_for_end(g, &line);
 }
 

@@ -251,12 +251,15 @@ CellAffine cell_affine_var(int var, int64_t coef);
 int64_t cell_affine_coef(const CellAffine *a, int var); /* 0: the variable is not in it */
 bool cell_affine_equal(const CellAffine *a, const CellAffine *b);
 bool cell_same_buffer(CellBufferRef a, CellBufferRef b);
+static inline bool cell_is_bits(const CellKernel *k, CellBufferRef b) {
+  return !b.scratch && k->args[b.index] == CELL_BITS;
+}
 
 /* Work that one run of a program does, counted on its kernels (for info and bench). */
 typedef struct {
   double contract_flops, vector_ops, bytes;
-  double
-      bit_flops; /* of contract_flops: products whose first operand is bits, as if all were set */
+  /* of contract_flops: products whose first operand is bits, as if all were set */
+  double bit_flops;
 } CellKernelCounts;
 CellKernelCounts cell_kernel_counts(const CellKernel *k);
 

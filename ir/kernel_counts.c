@@ -80,19 +80,15 @@ static double let_instructions(const Count *c, const CellStmt *s) {
   return c->costs->op[s->op];
 }
 
-static bool is_bits(const Count *c, const CellView *v) {
-  return !v->buffer.scratch && c->k->args[v->buffer.index] == CELL_BITS;
-}
-
 // The part of a product with bits that is left of a dense one with m rows. Where bits lie along k, rows are
 // observations: what they have in common is summed once, then come the bits in which each differs. Where bits lie
 // along the rows, a row is one bit of all observations: those that have it are summed, or taken from the sum of all,
 // which is made once for all rows and not counted.
 static double bits_share(const Count *c, const CellStmt *s, double m) {
   double share = c->costs->density;
-  if (is_bits(c, &s->a) && s->a.k_stride == 1 && m > 0)
+  if (cell_is_bits(c->k, s->a.buffer) && s->a.k_stride == 1 && m > 0)
     share = fmin(share, c->costs->apart + share / m);
-  else if (is_bits(c, &s->a) && s->a.row_stride == 1)
+  else if (cell_is_bits(c->k, s->a.buffer) && s->a.row_stride == 1)
     share = fmin(share, c->costs->apart);
   return share;
 }
@@ -102,7 +98,8 @@ static double contract_instructions(const Count *c, const CellStmt *s, double m,
   double k = (double)s->k, lanes = c->costs->lanes;
   double along_n = m * k * ceil(n / lanes), along_m = n * k * ceil(m / lanes),
          along_k = m * n * ceil(k / lanes);
-  double share = is_bits(c, &s->a) || is_bits(c, &s->b) ? bits_share(c, s, m) : 1;
+  double share =
+      cell_is_bits(c->k, s->a.buffer) || cell_is_bits(c->k, s->b.buffer) ? bits_share(c, s, m) : 1;
   return fmin(along_n, fmin(along_m, along_k)) * share;
 }
 
@@ -148,7 +145,7 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
     double m = (double)trips(c, &s->m_begin, s->m, s->m_limit),
            n = (double)trips(c, &s->n_begin, s->n, s->n_limit);
     sum->contract_flops += times * 2 * m * n * (double)s->k;
-    if (is_bits(c, &s->a)) sum->bit_flops += times * 2 * m * n * (double)s->k;
+    if (cell_is_bits(c->k, s->a.buffer)) sum->bit_flops += times * 2 * m * n * (double)s->k;
     if (c->costs) c->instructions += issues * contract_instructions(c, s, m, n);
     break;
   }
