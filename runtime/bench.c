@@ -126,6 +126,35 @@ typedef void (*Sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, 
                       const float *a, int lda, const float *b, int ldb, float beta, float *c,
                       int ldc);
 typedef void (*SetThreads)(int threads);
+typedef char *(*CoreName)(void);
+
+static void *open_openblas(void) {
+  void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+  return library ? library : dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
+}
+
+/* A build of OpenBLAS older than the CPU does not know its model and takes kernels for SSE, a fifth
+ * of what its best ones reach. It is then opened again with the newest kernels this CPU can run,
+ * unless the user has said which. */
+static void *open_for_this_cpu(void) {
+  static const char VARIABLE[] = "OPENBLAS_CORETYPE";
+  void *library = open_openblas();
+  if (!library || getenv(VARIABLE)) return library;
+  CoreName core_name;
+  *(void **)&core_name = dlsym(library, "openblas_get_corename");
+  const char *better = NULL;
+#if defined __x86_64__
+  better = __builtin_cpu_supports("avx512vl") ? "SkylakeX"
+           : __builtin_cpu_supports("avx2")   ? "Haswell"
+                                              : NULL;
+#endif
+  if (!better || !core_name || strcmp(core_name(), "Prescott") != 0) return library;
+  dlclose(library);
+  setenv(VARIABLE, better, 1);
+  library = open_openblas();
+  unsetenv(VARIABLE);
+  return library;
+}
 
 static double time_sgemm(Sgemm sgemm) {
   enum { N = 1024, REPEATS = 5 };
@@ -147,8 +176,7 @@ static double time_sgemm(Sgemm sgemm) {
 }
 
 double cell_bench_sgemm(int threads) {
-  void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-  if (!library) library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
+  void *library = open_for_this_cpu();
   if (!library) return 0;
   Sgemm sgemm;
   SetThreads set_threads;
