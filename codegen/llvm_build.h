@@ -51,6 +51,11 @@ LLVMValueRef cell_ll_poly(CellBuild *g, LLVMValueRef x, const double *c, int cou
 /* An elementwise op on floats (llvm_math.c). */
 LLVMValueRef cell_ll_scalar_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValueRef b,
                                LLVMValueRef c);
+/* Where x's type is a whole vector of AVX-512 (llvm_wide.c): tanh from a table in registers; x 2^n for whole n, 0
+ * below and infinity beyond the range. */
+bool cell_ll_has_wide(const CellBuild *g, LLVMValueRef x);
+LLVMValueRef cell_ll_table_tanh(CellBuild *g, LLVMValueRef x);
+LLVMValueRef cell_ll_scale(CellBuild *g, LLVMValueRef x, LLVMValueRef n);
 
 /* memory; indices are in elements of 4 bytes */
 LLVMValueRef cell_ll_at(CellBuild *g, LLVMValueRef pointer, LLVMValueRef index);

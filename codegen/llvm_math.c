@@ -87,16 +87,26 @@ static V round_scaled(CellBuild *g, V x, double k, V *shifted) {
 
 // e^x = 2^n e^r, |r| <= ln 2 / 2
 static V emit_exp(CellBuild *g, V x) {
-  static const double c[] = {0.49999988079071045, 0.166665181517601, 0.04166954383254051,
-                             0.00836898759007454, 0.0013751150108873844};
+  static const double c[] = {1,
+                             1,
+                             0.49999988079071045,
+                             0.166665181517601,
+                             0.04166954383254051,
+                             0.00836898759007454,
+                             0.0013751150108873844};
+  // beyond these the result is 0, or not finite
   const double low = -87.3365447505531, high = 88.72283905206835;
-  V clamped = choose(g, compare(g, LLVMRealOGT, x, num(g, x, low)), x, num(g, x, low));
-  clamped = choose(g, compare(g, LLVMRealOLT, clamped, num(g, x, high)), clamped, num(g, x, high));
+  bool scales = cell_ll_has_wide(g, x);
+  // NaN passes both: comparisons with it are false
+  V bottom = num(g, x, scales ? low - 1 : low), top = num(g, x, scales ? high + 1 : high);
+  V clamped = choose(g, compare(g, LLVMRealOLT, x, bottom), bottom, x);
+  clamped = choose(g, compare(g, LLVMRealOGT, clamped, top), top, clamped);
   V shifted, n = round_scaled(g, clamped, 1.4426950408889634, &shifted);
   // ln 2 in two pieces, the first with few bits
   V r = cell_ll_fma(g, n, num(g, x, -0.693145751953125), clamped);
   r = cell_ll_fma(g, n, num(g, x, -1.42860682030941723212e-6), r);
-  V p = cell_ll_fma(g, mul(g, r, r), cell_ll_poly(g, r, c, 5), add(g, r, num(g, x, 1)));
+  V p = cell_ll_poly(g, r, c, 7);
+  if (scales) return cell_ll_scale(g, p, n);
 
   // n added to the exponent; p < 1 where n is 128
   V bits = LLVMBuildShl(g->b, as_int(g, shifted), cell_ll_int(g, x, 23), "");
@@ -139,6 +149,7 @@ static V emit_log(CellBuild *g, V x) {
 
 // x p(x^2) / q(x^2), fitted with p(0) = q(0) = 1, so that small x are exact; 1 from 9.02 on
 static V emit_tanh(CellBuild *g, V x) {
+  if (cell_ll_has_wide(g, x)) return cell_ll_table_tanh(g, x);
   static const double p[] = {1, 0.13382674753665924, 0.003497442929074168, 2.063557258225046e-05,
                              1.3383929520216498e-08};
   static const double q[] = {1, 0.4671599566936493, 0.02588430419564247, 0.00032884927350096405,
@@ -152,12 +163,10 @@ static V emit_tanh(CellBuild *g, V x) {
                        cell_ll_poly(g, square, q, 5), "");
 }
 
-// e = exp -|x|: 1 / (1 + e), or e / (1 + e) for negative x
+// 1 / (1 + exp -x): as exact relative to itself on either side, and 0 where exp is infinite
 static V emit_sigmoid(CellBuild *g, V x) {
-  V e = emit_exp(g, LLVMBuildFNeg(g->b, absolute(g, x), ""));
   V one = num(g, x, 1);
-  V above = choose(g, compare(g, LLVMRealOLT, x, num(g, x, 0)), e, one);
-  return LLVMBuildFDiv(g->b, above, add(g, one, e), "");
+  return LLVMBuildFDiv(g->b, one, add(g, one, emit_exp(g, LLVMBuildFNeg(g->b, x, ""))), "");
 }
 
 // ---- in double: functions whose reduction needs more bits than a float has ----
