@@ -140,17 +140,28 @@ static void add_products(CellBuild *g, const CellTile *t, const CellTileArgs *p,
   }
 }
 
-// one row of what is packed next for each tile
-static void fetch(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMValueRef at) {
-  LLVMValueRef row = LLVMBuildExactSDiv(g->b, at, cell_ll_i64(g, t->rows), "");
-  CellFor line;
-  LLVMValueRef begin = times(g, row, p->fetch_rows);
-  LLVMValueRef end = cell_ll_min(g, cell_ll_add(g, begin, p->fetch_rows), p->fetch_left);
-  cell_ll_for_begin(g, &line, begin, end, 1, false);
-  LLVMValueRef from = cell_ll_at(g, p->fetch, times(g, line.i, p->fetch_ks));
+// ---- what is packed next ----
+
+enum { FETCH_K = 8 /* steps of k between two portions: all at once would wait for one another */ };
+
+// Each whole tile fetches fetch_rows rows, some of them in each chunk of k.
+static void fetch_portion(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMValueRef tile,
+                          LLVMValueRef k) {
+  LLVMValueRef chunk = cell_ll_i64(g, FETCH_K);
+  LLVMValueRef first =
+      times(g, LLVMBuildExactSDiv(g->b, tile, cell_ll_i64(g, t->rows), ""), p->fetch_rows);
+  LLVMValueRef end = cell_ll_min(g, cell_ll_add(g, first, p->fetch_rows), p->fetch_left);
+  // ceil(fetch_rows / (k / chunk))
+  LLVMValueRef count =
+      cell_ll_add(g, times(g, p->fetch_rows, chunk), cell_ll_sub(g, p->k, cell_ll_i64(g, 1)));
+  count = LLVMBuildUDiv(g->b, count, p->k, "");
+  LLVMValueRef at = cell_ll_add(g, first, times(g, LLVMBuildExactSDiv(g->b, k, chunk, ""), count));
+  CellFor row;
+  cell_ll_for_begin(g, &row, at, cell_ll_min(g, cell_ll_add(g, at, count), end), 1, false);
+  LLVMValueRef from = cell_ll_at(g, p->fetch, times(g, row.i, p->fetch_ks));
   for (int i = 0; i < t->fetch_lines; i++)
     cell_ll_prefetch(g, cell_ll_at(g, from, cell_ll_i64(g, CELL_LINE * i)));
-  cell_ll_for_end(g, &line);
+  cell_ll_for_end(g, &row);
 }
 
 static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
@@ -173,7 +184,6 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellFor tiles;
   if (!t->short_rows) {
     cell_ll_for_begin(g, &tiles, cell_ll_i64(g, 0), p.rows_left, rows, true);
-    if (t->fetch_lines > 0) fetch(g, t, &p, tiles.i);
     p.a = cell_ll_at(g, p.a, times(g, tiles.i, p.a_rs));
     p.out = cell_ll_at(g, p.out, times(g, tiles.i, p.out_rs));
   }
@@ -202,13 +212,20 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     cell_ll_if_end(g, &start);
   }
 
-  CellFor loop;
   for (int i = 0; i < t->k; i++)
     add_products(g, t, &p, cell_ll_i64(g, i), a_row, b_column, masks, acc);
   if (!t->k) {
-    cell_ll_for_begin(g, &loop, cell_ll_i64(g, 0), p.k, 1, true);
+    CellFor chunk, loop;
+    LLVMValueRef begin = cell_ll_i64(g, 0), end = p.k;
+    if (t->fetch_lines > 0) {
+      begin = cell_ll_for_begin(g, &chunk, begin, p.k, FETCH_K, true);
+      end = cell_ll_min(g, cell_ll_add(g, begin, cell_ll_i64(g, FETCH_K)), p.k);
+      fetch_portion(g, t, &p, tiles.i, begin);
+    }
+    cell_ll_for_begin(g, &loop, begin, end, 1, true);
     add_products(g, t, &p, loop.i, a_row, b_column, masks, acc);
     cell_ll_for_end(g, &loop);
+    if (t->fetch_lines > 0) cell_ll_for_end(g, &chunk);
   }
 
   if (along) {
