@@ -250,10 +250,10 @@ static LLVMBasicBlockRef block(CellBuild *g) {
 
 LLVMValueRef cell_ll_for_begin(CellBuild *g, CellFor *loop, LLVMValueRef begin, LLVMValueRef end,
                                int64_t step, bool sure) {
-  LLVMBasicBlockRef before = LLVMGetInsertBlock(g->b);
+  LLVMBasicBlockRef before = loop->before = LLVMGetInsertBlock(g->b);
   loop->body = block(g);
   loop->after = block(g);
-  loop->end = end;
+  loop->begin = begin, loop->end = end;
   loop->step = step;
   if (sure)
     LLVMBuildBr(g->b, loop->body);
@@ -272,6 +272,28 @@ void cell_ll_for_end(CellBuild *g, CellFor *loop) {
   LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, loop->end, ""), loop->body,
                   loop->after);
   LLVMPositionBuilderAtEnd(g->b, loop->after);
+}
+
+LLVMBasicBlockRef cell_ll_before(CellBuild *g, const CellFor *loop) {
+  LLVMBasicBlockRef here = LLVMGetInsertBlock(g->b);
+  LLVMPositionBuilderBefore(g->b, LLVMGetBasicBlockTerminator(loop->before));
+  return here;
+}
+
+LLVMValueRef cell_ll_cursor_begin(CellBuild *g, const CellFor *loop, LLVMValueRef from,
+                                  LLVMBasicBlockRef here) {
+  LLVMPositionBuilderBefore(g->b, LLVMGetFirstInstruction(loop->body));
+  LLVMValueRef cursor = LLVMBuildPhi(g->b, g->ptr, "");
+  LLVMBasicBlockRef before = loop->before;
+  LLVMAddIncoming(cursor, &from, &before, 1);
+  LLVMPositionBuilderAtEnd(g->b, here);
+  return cursor;
+}
+
+void cell_ll_cursor_end(CellBuild *g, const CellFor *loop, LLVMValueRef cursor) {
+  LLVMValueRef next = cell_ll_at(g, cursor, cell_ll_i64(g, loop->step));
+  LLVMBasicBlockRef here = LLVMGetInsertBlock(g->b);
+  LLVMAddIncoming(cursor, &next, &here, 1);
 }
 
 void cell_ll_if_begin(CellBuild *g, CellIf *state, LLVMValueRef condition) {

@@ -83,13 +83,20 @@ LLVMValueRef cell_ll_mul(CellBuild *g, LLVMValueRef a, int64_t by);
 /* for (i = begin; i < end; i += step) { between begin and end }. `sure`: the body runs at least
  * once. */
 typedef struct {
-  LLVMBasicBlockRef body, after;
-  LLVMValueRef i, end;
+  LLVMBasicBlockRef before, body, after;
+  LLVMValueRef i, begin, end;
   int64_t step;
 } CellFor;
 LLVMValueRef cell_ll_for_begin(CellBuild *g, CellFor *loop, LLVMValueRef begin, LLVMValueRef end,
                                int64_t step, bool sure);
 void cell_ll_for_end(CellBuild *g, CellFor *loop);
+/* A pointer into floats that goes on by the loop's step with every iteration: cell_ll_before puts the builder before
+ * the loop and returns where it was; what is built there goes to cell_ll_cursor_begin, which puts it back. Each is
+ * closed before cell_ll_for_end. */
+LLVMBasicBlockRef cell_ll_before(CellBuild *g, const CellFor *loop);
+LLVMValueRef cell_ll_cursor_begin(CellBuild *g, const CellFor *loop, LLVMValueRef from,
+                                  LLVMBasicBlockRef here);
+void cell_ll_cursor_end(CellBuild *g, const CellFor *loop, LLVMValueRef cursor);
 
 /* if (condition) { between begin and end } */
 typedef struct {

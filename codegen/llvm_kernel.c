@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MAX_UNROLL = 4 };
+enum { MAX_UNROLL = 5, MAX_CURSORS = 8 };
 
 // what a value is, while its body is emitted
 typedef struct {
@@ -32,6 +32,15 @@ typedef struct {
   LLVMValueRef folded;
 } Value;
 
+/* A pointer that goes along with a lanes loop, for all accesses at constant distances from one another. An index
+ * would be the same to the program; but where it is added in the instruction that computes, Intel's cores split that in two
+ * as they issue it, which costs a loop of multiply-adds a quarter of its speed. */
+typedef struct {
+  CellBufferRef buffer;
+  CellAffine at; /* without constants */
+  LLVMValueRef pointer;
+} Cursor;
+
 typedef struct {
   CellBuild *g;
   const CellKernel *k;
@@ -41,10 +50,14 @@ typedef struct {
   const CellPieces *pieces;
   Value *values;
   LLVMValueRef *vars;
-  int lane;          /* the lane variable, or -1 */
-  int unroll;        /* vectors an iteration */
-  LLVMValueRef mask; /* of the last iteration, or NULL */
-  LLVMValueRef left; /* its lanes, i64 */
+  int lane;            /* the lane variable, or -1 */
+  int unroll;          /* vectors an iteration */
+  LLVMValueRef mask;   /* of the last iteration, or NULL */
+  LLVMValueRef left;   /* its lanes, i64 */
+  CellFor *lanes_loop; /* the loop over full vectors that is being emitted, or NULL */
+  bool *inside;        /* variables of loops in it */
+  Cursor cursors[MAX_CURSORS];
+  int cursor_count;
 } Lower;
 
 // ---- what the text says ----
@@ -171,6 +184,11 @@ static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
   while (unroll > 1 && unroll * sums(loop->body) > registers) unroll /= 2;
   while (unroll > 1 && loop->extent < unroll * g->lanes) unroll /= 2;
+  // what is left behind the last whole iteration waits for its own chain: rather one vector more an iteration
+  int64_t vectors = loop->extent / g->lanes;
+  if (unroll == 4 && loop->limit <= 0 && vectors % 4 != 0 && vectors % 5 == 0 &&
+      5 * sums(loop->body) <= registers)
+    unroll = 5;
   return unroll;
 }
 
@@ -252,18 +270,63 @@ static CellDtype dtype_of(const Lower *l, CellBufferRef b) {
 
 // ---- loads and stores ----
 
+// an index apart from what is constant here, which is added to *base; false: there is no cursor for such
+static bool moving_part(const Lower *l, const CellAffine *a, CellAffine *rest, int64_t *base) {
+  if (!l->lanes_loop || a->loaded >= 0) return false;
+  *rest = cell_affine(0);
+  *base = a->base;
+  for (int i = 0; i < a->term_count; i++) {
+    int var = a->terms[i].var;
+    if (LLVMIsAConstantInt(l->vars[var]))
+      *base += a->terms[i].coef * LLVMConstIntGetSExtValue(l->vars[var]);
+    else if (l->inside[var])
+      return false;
+    else
+      *rest = cell_affine_add(*rest, cell_affine_var(var, a->terms[i].coef));
+  }
+  return true;
+}
+
+// where the cursor of such accesses is, made at the first of them; NULL: there are too many
+static LLVMValueRef cursor(Lower *l, CellBufferRef buffer, const CellAffine *at) {
+  CellBuild *g = l->g;
+  for (int i = 0; i < l->cursor_count; i++) {
+    const Cursor *c = &l->cursors[i];
+    if (c->buffer.scratch == buffer.scratch && c->buffer.index == buffer.index &&
+        cell_affine_equal(&c->at, at))
+      return c->pointer;
+  }
+  if (l->cursor_count == MAX_CURSORS) return NULL;
+  LLVMValueRef now = l->vars[l->lane];
+  LLVMBasicBlockRef here = cell_ll_before(g, l->lanes_loop);
+  l->vars[l->lane] = l->lanes_loop->begin;
+  LLVMValueRef from = cell_ll_at(g, pointer_of(l, buffer), affine(l, at, 0));
+  l->vars[l->lane] = now;
+  Cursor made = {buffer, *at, cell_ll_cursor_begin(g, l->lanes_loop, from, here)};
+  l->cursors[l->cursor_count++] = made;
+  return made.pointer;
+}
+
+// the pointer to the lanes of a contiguous access
+static LLVMValueRef address(Lower *l, CellBufferRef buffer, const CellAffine *a, int u) {
+  CellAffine rest;
+  int64_t base;
+  LLVMValueRef p = moving_part(l, a, &rest, &base) ? cursor(l, buffer, &rest) : NULL;
+  if (p) return cell_ll_at(l->g, p, cell_ll_i64(l->g, base + (int64_t)u * l->g->lanes));
+  return cell_ll_at(l->g, pointer_of(l, buffer), affine(l, a, u));
+}
+
 static LLVMValueRef load_lanes(Lower *l, CellBufferRef buffer, const CellAffine *a, int u) {
   CellBuild *g = l->g;
   CellDtype dtype = dtype_of(l, buffer);
   LLVMTypeRef element = dtype == CELL_I ? g->i32 : g->f32;
-  LLVMValueRef pointer = pointer_of(l, buffer), base = affine(l, a, u);
   bool scattered = a->loaded >= 0 && l->values[a->loaded].lanes;
-  if (!scattered && cell_affine_coef(a, l->lane) == 1) {
-    if (dtype == CELL_BITS)
-      return cell_ll_bits(g, g->lanes, pointer, base, l->mask ? l->left : NULL);
-    return cell_ll_masked_load(g, cell_ll_vector(g, element, g->lanes),
-                               cell_ll_at(g, pointer, base), l->mask);
-  }
+  if (!scattered && dtype != CELL_BITS && cell_affine_coef(a, l->lane) == 1)
+    return cell_ll_masked_load(g, cell_ll_vector(g, element, g->lanes), address(l, buffer, a, u),
+                               l->mask);
+  LLVMValueRef pointer = pointer_of(l, buffer), base = affine(l, a, u);
+  if (!scattered && cell_affine_coef(a, l->lane) == 1)
+    return cell_ll_bits(g, g->lanes, pointer, base, l->mask ? l->left : NULL);
 
   // one by one
   LLVMValueRef first = lane_index(l, a, base, u, 0);
@@ -298,10 +361,9 @@ static LLVMValueRef added(Lower *l, const CellStmt *s, int u, bool wide, LLVMVal
 
 static void store_lanes(Lower *l, const CellStmt *s, int u) {
   CellBuild *g = l->g;
-  LLVMValueRef pointer = pointer_of(l, s->buffer), base = affine(l, &s->index, u);
   bool scattered = s->index.loaded >= 0 && l->values[s->index.loaded].lanes;
   if (!scattered && cell_affine_coef(&s->index, l->lane) == 1) {
-    LLVMValueRef at = cell_ll_at(g, pointer, base);
+    LLVMValueRef at = address(l, s->buffer, &s->index, u);
     LLVMValueRef x = s->add ? added(l, s, u, true, cell_ll_masked_load(g, g->vf, at, l->mask))
                             : get(l, s->args[0], u, true);
     cell_ll_masked_store(g, x, at, l->mask);
@@ -309,6 +371,7 @@ static void store_lanes(Lower *l, const CellStmt *s, int u) {
   }
 
   // one by one, in order
+  LLVMValueRef pointer = pointer_of(l, s->buffer), base = affine(l, &s->index, u);
   for (int i = 0; i < g->lanes; i++) {
     CellIf condition;
     if (l->mask) cell_ll_if_begin(g, &condition, in_range(l, i));
@@ -642,8 +705,11 @@ static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValu
     }
     CellFor loop;
     l->vars[s->var] = cell_ll_for_begin(g, &loop, at, stop, step, constant);
+    l->lanes_loop = &loop, l->cursor_count = 0;
     emit_body(l, s->body);
+    for (int c = 0; c < l->cursor_count; c++) cell_ll_cursor_end(g, &loop, l->cursors[c].pointer);
     cell_ll_for_end(g, &loop);
+    l->lanes_loop = NULL;
     at = stop;
   }
 
@@ -672,6 +738,7 @@ static void emit_loop(Lower *l, const CellStmt *s) {
     return;
   }
   if (s->loop == CELL_LOOP_UNROLL && s->limit <= 0 && s->extent <= 64) {
+    l->inside[s->var] = l->lane >= 0;
     for (int64_t i = 0; i < s->extent; i++) {
       l->vars[s->var] = cell_ll_add(g, begin, cell_ll_i64(g, i));
       emit_body(l, s->body);
@@ -681,6 +748,7 @@ static void emit_loop(Lower *l, const CellStmt *s) {
   }
   CellFor loop;
   l->vars[s->var] = cell_ll_for_begin(g, &loop, begin, end, 1, s->limit <= 0);
+  l->inside[s->var] = l->lane >= 0;
   mark_due(l, s);
   emit_body(l, s->body);
   cell_ll_for_end(g, &loop);
@@ -793,6 +861,7 @@ static void prepare(Lower *l) {
   const CellKernel *k = l->k;
   l->values = CELL_NEW_ARRAY(arena, Value, (size_t)k->value_count + 1);
   l->vars = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->var_count + 1);
+  l->inside = CELL_NEW_ARRAY(arena, bool, (size_t)k->var_count + 1);
   l->args = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->arg_count + 1);
   l->scratch = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->scratch_count + 1);
   survey(l, k->body, false);

@@ -40,8 +40,9 @@ static int lanes_of(CellIsa isa) {
 static void initialize(void) {
   // half of the time of code generation, for address arithmetic that the loops do not need; and a twenty-fifth, for
   // another order of instructions that come in a good one
-  static const char *const options[] = {"cellc", "-disable-lsr", "-enable-misched=false"};
-  LLVMParseCommandLineOptions(3, options, NULL);
+  static const char *const options[] = {"cellc", "-disable-lsr", "-enable-misched=false",
+                                        "-pre-RA-sched=source"};
+  LLVMParseCommandLineOptions(4, options, NULL);
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
 }
