@@ -19,17 +19,18 @@
 #include "codegen/llvm_build.h"
 
 enum {
-  OUTER_K = 320,         /* longest block of k: a panel of 16 floats is then 20 KB */
-  DOT_K = 640,           /* the same for rows of k */
-  BLOCK_M = 96,          /* rows of a that stay in the second level */
-  BLOCK_N = 256,         /* columns packed at a time */
-  NEAR_BYTES = 22 << 10, /* of a panel that stays in the first level */
-  PANEL_GAP = 16,        /* floats between panels */
-  STREAMS = 8,           /* rows of b that are read side by side */
-  FAR_ROW = 256,         /* floats between rows of b from which on reading across them is slow */
-  AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
-  SHORT_K = 8,           /* written out in the outer form */
-  SHORT_DOT = 8,         /* vectors of k that are written out in the dot form */
+  OUTER_K = 320,          /* longest block of k: a panel of 16 floats is then 20 KB, */
+  PANEL_BYTES = 26 << 10, /* and wider ones are at most as large */
+  DOT_K = 640,            /* the same for rows of k */
+  BLOCK_M = 96,           /* rows of a that stay in the second level */
+  BLOCK_N = 256,          /* columns packed at a time */
+  NEAR_BYTES = 22 << 10,  /* of a panel that stays in the first level */
+  PANEL_GAP = 16,         /* floats between panels */
+  STREAMS = 8,            /* rows of b that are read side by side */
+  FAR_ROW = 256,          /* floats between rows of b from which on reading across them is slow */
+  AHEAD = 4,              /* rows of b that are fetched ahead of the one that is copied */
+  SHORT_K = 8,            /* written out in the outer form */
+  SHORT_DOT = 8,          /* vectors of k that are written out in the dot form */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -146,6 +147,12 @@ static double tile_cycles(int rows, int columns, int64_t panel_bytes) {
   return (most > 4.4 ? most : 4.4) + 0.3 + far;
 }
 
+// the block of k for panels so wide
+static int64_t block_of_k(const Contract *c, int64_t width) {
+  int64_t most = PANEL_BYTES / 4 / width;
+  return ceil_div(c->k, ceil_div(c->k, most < OUTER_K ? most : OUTER_K));
+}
+
 // the tile of m rows and n columns that takes the fewest cycles for each k: its rows and columns, and how many
 static double choose_tile(Contract *c, int64_t m, int64_t n) {
   int registers = c->g->isa == CELL_ISA_AVX512 ? 32 : 16, lanes = c->g->lanes;
@@ -155,7 +162,7 @@ static double choose_tile(Contract *c, int64_t m, int64_t n) {
     for (int columns = 1; columns <= CELL_TILE_COLUMNS; columns++) {
       if (rows * columns + columns + 1 > registers) continue;
       int64_t whole = n / (columns * lanes), rest = n % (columns * lanes);
-      int64_t panel = ceil_div(c->k, ceil_div(c->k, OUTER_K)) * columns * lanes * 4;
+      int64_t width = (int64_t)columns * lanes, panel = block_of_k(c, width) * width * 4;
       double cycles = (double)whole * tile_cycles(rows, columns, panel);
       if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes), 0) + 1;
       cycles *= (double)ceil_div(m, rows);
@@ -362,8 +369,7 @@ static void outer(Contract *c) {
   CellBuild *g = c->g;
   choose_tile(c, c->m_most, c->n_most);
   int64_t width = (int64_t)c->columns * g->lanes;
-  int64_t k_blocks = ceil_div(c->k, OUTER_K);
-  c->block_k = ceil_div(c->k, k_blocks);
+  c->block_k = block_of_k(c, width);
   c->block_m = c->m_most <= BLOCK_M + BLOCK_M / 2 ? ceil_div(c->m_most, c->rows) * c->rows
                                                   : BLOCK_M / c->rows * c->rows;
 
