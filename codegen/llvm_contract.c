@@ -25,6 +25,7 @@ enum {
   BLOCK_M = 96,           /* rows of a that stay in the second level */
   BLOCK_N = 256,          /* columns packed at a time */
   NEAR_BYTES = 22 << 10,  /* of a panel that stays in the first level */
+  TILE_ENDS = 20,         /* cycles of a tile beside its products and sums */
   PANEL_GAP = 16,         /* floats between panels */
   STREAMS = 8,            /* rows of b that are read side by side */
   FAR_ROW = 256,          /* floats between rows of b from which on reading across them is slow */
@@ -138,12 +139,14 @@ static void select_rows(Contract *c, LLVMValueRef bit) {
 
 // ---- outer form ----
 
-// cycles of a tile for each k, about: multiply-adds, loads, or the latency of the chain; and vectors of b
-// that come from the second level because the panel does not stay in the first
-static double tile_cycles(int rows, int columns, int64_t panel_bytes) {
+/* Cycles of a tile for each k, about: multiply-adds, loads, or the latency of the chain; and what does not stay in the
+ * first level: vectors of b where the panel is long, and, where vectors are so wide that a tile is done sooner than its
+ * rows of a have come, these. */
+static double tile_cycles(const Contract *c, int rows, int columns, int64_t panel_bytes) {
   double fma = rows * columns / 2.0, loads = (rows + columns) / 2.0,
          most = fma > loads ? fma : loads;
   double far = panel_bytes > NEAR_BYTES ? 0.5 * columns : 0;
+  if (c->g->isa == CELL_ISA_AVX512) far += 0.06 * rows;
   return (most > 4.4 ? most : 4.4) + 0.3 + far;
 }
 
@@ -163,8 +166,10 @@ static double choose_tile(Contract *c, int64_t m, int64_t n) {
       if (rows * columns + columns + 1 > registers) continue;
       int64_t whole = n / (columns * lanes), rest = n % (columns * lanes);
       int64_t width = (int64_t)columns * lanes, panel = block_of_k(c, width) * width * 4;
-      double cycles = (double)whole * tile_cycles(rows, columns, panel);
-      if (rest > 0) cycles += tile_cycles(rows, (int)ceil_div(rest, lanes), 0) + 1;
+      // a tile's begin and end: its sums are read and written once for each block of k
+      double ends = (double)(TILE_ENDS + rows * columns) / (double)block_of_k(c, width);
+      double cycles = (double)whole * (tile_cycles(c, rows, columns, panel) + ends);
+      if (rest > 0) cycles += tile_cycles(c, rows, (int)ceil_div(rest, lanes), 0) + ends + 1;
       cycles *= (double)ceil_div(m, rows);
       if (best == 0 || cycles < best * 0.999) best = cycles, c->rows = rows, c->columns = columns;
     }
@@ -491,7 +496,7 @@ static int dot_rows(const Contract *c, double *tile) {
       rows = 1; // what registers hold beside the columns
   double best = 0;
   for (int r = 1; r <= most; r++) {
-    double cycles = tile_cycles(r, CELL_DOT_COLUMNS, 0);
+    double cycles = tile_cycles(c, r, CELL_DOT_COLUMNS, 0);
     if (best == 0 || cycles * (double)ceil_div(c->m_most, r) < best)
       best = cycles * (double)ceil_div(c->m_most, r), rows = r, *tile = cycles;
   }
