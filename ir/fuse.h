@@ -301,9 +301,11 @@ void fuse_reorder(Fuse *f, FuseOp **ops, int count, FuseNode *body);
 void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *program);
 
 /* Of finished kernels, in this order and where the target wants it. turn_sums.c: keeps sums over rows into short
- * rows in registers; flatten_lanes.c: makes short rows into long ones; cut_lanes.c: cuts long lane loops. */
+ * rows in registers; flatten_lanes.c: makes short rows into long ones; turn_lanes.c: lets lanes go across short rows;
+ * cut_lanes.c: cuts long lane loops. */
 void fuse_turn_sums(CellKernel *k, const CellTarget *target);
 void fuse_flatten_lanes(CellKernel *k, const CellTarget *target);
+void fuse_turn_lanes(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
 
 /* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between

@@ -344,6 +344,7 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_layout_scratch(e);
   fuse_turn_sums(k, f->target);
   fuse_flatten_lanes(k, f->target);
+  fuse_turn_lanes(k, f->target);
   fuse_cut_lanes(k, f->target);
 
   // kernels that are equal up to buffers exist once

@@ -268,9 +268,61 @@ static void candidates_are_tasks(void **state) {
   }
 }
 
+// loops of lanes that go across rows: what is left of a row is a loop inside
+static int across_rows(const CellStmt *s, int64_t row) {
+  int n = 0;
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    bool inside = false;
+    for (const CellStmt *i = s->body; i; i = i->next)
+      inside = inside || (i->kind == CELL_K_LOOP && i->extent == row);
+    n += s->loop == CELL_LOOP_LANES && inside;
+    n += across_rows(s->body, row);
+  }
+  return n;
+}
+
+// A mean, a variance and a tanh of each candidate's short row, and the best candidate: lanes go across the rows where there
+// are enough of them, so that nothing is worked out number by number; along them where rows are long.
+static void lanes_across_short_rows(void **state) {
+  (void)state;
+  static const int rows[] = {3, 5, 80}, candidates[] = {2, 7, 32, 100};
+  for (int i = 0; i < 12; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i / 4], many = candidates[i % 4];
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph rows\naxis time 2\naxis batch 37\naxis candidate %d\n"
+             "%%0 = input \"x\" : f[%d] {batch}\n%%1 = input \"a\" : f[%d] {candidate}\n"
+             "%%2 = add %%0, %%1 : f[%d] {batch,candidate}\n"
+             "%%3 = reduce sum %%2 dims [0] : f {batch,candidate}\n"
+             "%%4 = tanh %%3 : f {batch,candidate}\n"
+             "%%5 = sub %%2, %%4 : f[%d] {batch,candidate}\n"
+             "%%6 = mul %%5, %%5 : f[%d] {batch,candidate}\n"
+             "%%7 = reduce sum %%6 dims [0] : f {batch,candidate}\n"
+             "%%8 = sqrt %%7 : f {batch,candidate}\n"
+             "%%9 = reduce argmax %%8 over {candidate} : i {batch}\n"
+             "%%10 = reduce max %%8 over {candidate} : f {batch}\n"
+             "output \"values\" %%8\noutput \"best\" %%9\noutput \"most\" %%10\n",
+             many, n, n, n, n, n);
+    CellGraph *g = cell_test_parse(arena, text);
+    assert_non_null(g);
+    for (uint64_t seed = 0; seed < 2; seed++)
+      assert_int_equal(check_graph(arena, g, seed, false), 0);
+    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    int across = 0;
+    for (int k = 0; k < plan->kernel_count; k++) across += across_rows(plan->kernels[k]->body, n);
+    if (many > 2 && (across > 0) != (n < 80))
+      fail_msg("rows of %d, %d candidates: %d loops across rows", n, many, across);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(generated_programs),
-                                     cmocka_unit_test(candidates_are_tasks),
-                                     cmocka_unit_test(short_rows)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
+      cmocka_unit_test(candidates_are_tasks), cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
