@@ -346,6 +346,7 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_flatten_lanes(k, f->target);
   fuse_turn_lanes(k, f->target);
   fuse_cut_lanes(k, f->target);
+  fuse_jam_rows(k, f->target);
 
   // kernels that are equal up to buffers exist once
   k->key = cell_kernel_key(k, (CellKey){{0, 0}});

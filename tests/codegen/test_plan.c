@@ -320,8 +320,61 @@ static void lanes_across_short_rows(void **state) {
   }
 }
 
+// sums of one lane loop
+static int most_sums(const CellStmt *s) {
+  int most = 0;
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    int n = 0;
+    for (const CellStmt *i = s->body; i; i = i->next)
+      n += s->loop == CELL_LOOP_LANES && i->kind == CELL_K_UPDATE;
+    int inside = most_sums(s->body);
+    n = n > inside ? n : inside;
+    most = n > most ? n : most;
+  }
+  return most;
+}
+
+// A matrix of each sample summed row by row: four rows at once where their number allows it and they are short.
+static void rows_together(void **state) {
+  (void)state;
+  static const int rows[] = {8, 10, 200}, lengths[] = {16, 33, 100, 700};
+  for (int i = 0; i < 12; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i / 4], m = lengths[i % 4];
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph rows\naxis time 2\naxis batch 3\naxis candidate 2\n"
+             "%%0 = input \"x\" : f[%d] {batch}\n%%1 = input \"y\" : f[%d] {batch}\n"
+             "%%2 = contract %%0, %%1 \"i,j->ij\" : f[%d,%d] {batch}\n"
+             "%%3 = tanh %%2 : f[%d,%d] {batch}\n%%4 = input \"z\" : f[%d] {batch}\n"
+             "%%5 = contract %%3, %%4 \"ij,j->i\" : f[%d] {batch}\n"
+             "%%6 = reduce sum %%3 dims [1] : f[%d] {batch}\n"
+             "output \"a\" %%5\noutput \"b\" %%6\n",
+             n, m, n, m, n, m, m, n, n);
+    CellGraph *g = cell_test_parse(arena, text);
+    assert_non_null(g);
+    for (uint64_t seed = 0; seed < 2; seed++)
+      assert_int_equal(check_graph(arena, g, seed, false), 0);
+    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    int most = 0;
+    for (int k = 0; k < plan->kernel_count; k++) {
+      int sums = most_sums(plan->kernels[k]->body);
+      most = sums > most ? sums : most;
+    }
+    // shorter ones may have lanes across them
+    if (m >= 100 && (most >= 4) != (n % 4 == 0 && m < 700))
+      fail_msg("%d rows of %d: %d sums in one loop", n, m, most);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rows_together),
+
       cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
       cmocka_unit_test(candidates_are_tasks), cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,38 @@
+/* iterations.h - whether the iterations of a loop depend on each other, and where each of them writes. */
+#ifndef CELL_ITERATIONS_H
+#define CELL_ITERATIONS_H
+
+#include "ir/kernel.h"
+
+enum { FUSE_MOST_WRITTEN = 48 /* buffers that an iteration writes */ };
+
+/* A buffer that an iteration writes: elements `low` to `high` beyond step * (the loop's variable) + around. */
+typedef struct {
+  CellBufferRef buffer;
+  bool own;  /* scratch that nothing outside of the loop touches */
+  int made;  /* free for the user */
+  bool seen; /* below is valid */
+  int64_t step, low, high;
+  CellAffine around; /* what is the same within the loop */
+} FuseWritten;
+
+typedef struct {
+  CellKernel *k;
+  CellStmt *loop;
+  bool *inside;          /* by variable: of a loop in it */
+  bool *declared;        /* by value: an accumulator of it */
+  int64_t *least, *most; /* by variable inside: its values */
+  FuseWritten written[FUSE_MOST_WRITTEN];
+  int written_count;
+} FuseIterations;
+
+/* For the loops of a kernel to which up to as many variables as it has, and three times as many values, are added
+ * meanwhile. */
+void fuse_iterations_begin(FuseIterations *it, CellKernel *k);
+/* Whether iterations of a loop without a limit are independent: sums begin and end within one, and what is written is
+ * `own`, or written where no other iteration reads or writes. (What is own with step 0 is written by each before it
+ * reads it: nobody else writes it.) Contractions and loops whose ranges vary are not understood: false. */
+bool fuse_iterations_independent(FuseIterations *it, CellStmt *loop);
+FuseWritten *fuse_iterations_written(FuseIterations *it, CellBufferRef buffer);
+
+#endif

@@ -1,0 +1,161 @@
+/* jam_rows.c - short rows that a loop sums one by one are summed several at once:
+ *
+ *     loop v1 = [0, 200)                       loop v1 = [0, 50)
+ *       %0 = acc sum                             %0 = acc sum
+ *       %1 = load s0[v1]                         %10 = acc sum
+ *       lanes v2 = [0, 200)                      %1 = load s0[4 v1]
+ *         %2 = load s1[v2]                       %11 = load s0[4 v1 + 1]
+ *         %3 = mul %1 %2              ->         lanes v2 = [0, 200)
+ *         update %0 %3                             %2 = load s1[v2]
+ *       store s2[v1] %0                            %3 = mul %1 %2
+ *                                                  update %0 %3
+ *                                                  %13 = mul %11 %2
+ *                                                  update %10 %13
+ *                                                ...
+ *
+ * A sum over lanes ends with a fold, and begins with a chain that nothing hides: with 13 vectors a row that is a third
+ * of the work. Several rows hide each other's chains, are folded together, and read what they have in common once. */
+#include <string.h>
+
+#include "ir/fuse.h"
+#include "ir/iterations.h"
+
+enum {
+  ROWS = 4,          /* at once */
+  MOST_VECTORS = 16, /* of a row: longer ones have little to gain */
+  MOST_SUMS = 2,     /* of a row: registers */
+  MOST_STMTS = 40    /* of a row */
+};
+
+typedef struct {
+  int of[ROWS];
+} Values;
+
+typedef struct {
+  CellKernel *k;
+  const CellTarget *target;
+  FuseIterations it;
+  CellStmt *loop;
+  /* by value of the row: those of all rows; the same where they have it in common */
+  Values *made;
+} Jam;
+
+static CellStmt *lanes_of(const CellStmt *loop) {
+  CellStmt *lanes = NULL;
+  for (CellStmt *s = loop->body; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    if (lanes || s->loop != CELL_LOOP_LANES) return NULL;
+    lanes = s;
+  }
+  return lanes;
+}
+
+static bool fits(Jam *j, CellStmt *loop) {
+  CellStmt *lanes = lanes_of(loop);
+  if (loop->loop != CELL_LOOP_SERIAL || !lanes || loop->extent % ROWS != 0 ||
+      loop->extent < 2 * ROWS)
+    return false;
+  if (lanes->extent > (int64_t)MOST_VECTORS * j->target->lanes ||
+      lanes->extent < j->target->lanes || lanes->begin.term_count > 0)
+    return false;
+  int sums = 0, statements = 0;
+  for (const CellStmt *s = loop->body; s; s = s->next) statements++;
+  for (const CellStmt *s = lanes->body; s; s = s->next) {
+    if (s->kind == CELL_K_LOOP) return false;
+    sums += s->kind == CELL_K_UPDATE, statements++;
+  }
+  if (sums < 1 || sums > MOST_SUMS || statements > MOST_STMTS) return false;
+  if (!fuse_iterations_independent(&j->it, loop)) return false;
+  for (int i = 0; i < j->it.written_count; i++)
+    if (j->it.written[i].step == 0) return false; // each row's own: it would need as many
+  return true;
+}
+
+// with begin + ROWS v + row for the loop's variable v
+static CellAffine moved(const Jam *j, CellAffine a, int row) {
+  int64_t coef = cell_affine_coef(&a, j->loop->var);
+  if (coef != 0) {
+    a = cell_affine_add(a, cell_affine_var(j->loop->var, coef * (ROWS - 1)));
+    a = cell_affine_add(a, cell_affine_scale(j->loop->begin, coef));
+    a.base += coef * row;
+  }
+  if (a.loaded >= 0) a.loaded = j->made[a.loaded].of[row];
+  return a;
+}
+
+static bool differs(const Jam *j, int value) {
+  return value >= 0 && j->made[value].of[0] != j->made[value].of[1];
+}
+
+// whether a statement is another one for every row
+static bool is_of_row(const Jam *j, const CellStmt *s) {
+  if (s->kind == CELL_K_ACC || s->kind == CELL_K_UPDATE || s->kind == CELL_K_STORE) return true;
+  bool of_row = differs(j, s->index.loaded);
+  if (s->kind == CELL_K_LOAD || s->kind == CELL_K_VAR)
+    of_row = of_row || cell_affine_coef(&s->index, j->loop->var) != 0;
+  // what rows store may be what they load
+  if (s->kind == CELL_K_LOAD)
+    of_row = of_row || fuse_iterations_written((FuseIterations *)&j->it, s->buffer) != NULL;
+  if (s->kind == CELL_K_LET)
+    for (int i = 0; i < cell_op_info[s->op].arity; i++) of_row = of_row || differs(j, s->args[i]);
+  return of_row;
+}
+
+static void move_reads(const Jam *j, CellStmt *s, int row) {
+  int n = s->kind == CELL_K_LET ? cell_op_info[s->op].arity
+                                : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE;
+  for (int i = 0; i < n; i++) s->args[i] = j->made[s->args[i]].of[row];
+  if (s->kind == CELL_K_UPDATE) s->value = j->made[s->value].of[row];
+  s->index = moved(j, s->index, row);
+}
+
+// a copy of a statement that is no loop and no contract
+static CellStmt *copy_of(Jam *j, const CellStmt *s) {
+  CellStmt *list = NULL, **tail = &list, *copy = cell_stmt(j->k, &tail, s->kind);
+  copy->span = s->span, copy->dtype = s->dtype, copy->op = s->op, copy->number = s->number;
+  copy->reduce = s->reduce, copy->buffer = s->buffer, copy->index = s->index, copy->add = s->add;
+  memcpy(copy->args, s->args, sizeof copy->args);
+  if (s->kind == CELL_K_UPDATE) copy->value = s->value;
+  return copy;
+}
+
+static void jam(Jam *j, CellStmt *list) {
+  for (CellStmt *s = list, *next; s; s = next) {
+    next = s->next;
+    if (s->kind == CELL_K_LOOP) {
+      jam(j, s->body);
+      continue;
+    }
+    bool of_row = is_of_row(j, s), gives = s->value >= 0 && s->kind != CELL_K_UPDATE;
+    CellStmt *last = s;
+    for (int r = 1; r < ROWS && of_row; r++) {
+      CellStmt *copy = copy_of(j, s);
+      if (gives) j->made[s->value].of[r] = copy->value;
+      move_reads(j, copy, r);
+      copy->next = last->next, last->next = copy, last = copy;
+    }
+    move_reads(j, s, 0);
+  }
+}
+
+static void walk(Jam *j, CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
+    walk(j, s->body);
+    if (!fits(j, s)) continue;
+    int values = j->k->value_count;
+    j->made = CELL_NEW_ARRAY(j->k->arena, Values, (size_t)values + 1);
+    for (int v = 0; v < values; v++)
+      for (int r = 0; r < ROWS; r++) j->made[v].of[r] = v;
+    j->loop = s;
+    jam(j, s->body);
+    s->extent /= ROWS, s->begin = cell_affine(0);
+  }
+}
+
+void fuse_jam_rows(CellKernel *k, const CellTarget *target) {
+  if (!target->tune_lanes) return;
+  Jam j = {.k = k, .target = target};
+  fuse_iterations_begin(&j.it, k);
+  walk(&j, k->body);
+}
