@@ -145,11 +145,11 @@ static void add_products(CellBuild *g, const CellTile *t, const CellTileArgs *p,
 enum { FETCH_K = 8 /* steps of k between two portions: all at once would wait for one another */ };
 
 // Each whole tile fetches fetch_rows rows, some of them in each chunk of k.
-static void fetch_portion(CellBuild *g, const CellTile *t, const CellTileArgs *p, LLVMValueRef tile,
-                          LLVMValueRef k) {
+static void fetch_portion(CellBuild *g, const CellTile *t, const CellTileArgs *p,
+                          LLVMValueRef first_row, LLVMValueRef k) {
   LLVMValueRef chunk = cell_ll_i64(g, FETCH_K);
   LLVMValueRef first =
-      times(g, LLVMBuildExactSDiv(g->b, tile, cell_ll_i64(g, t->rows), ""), p->fetch_rows);
+      times(g, LLVMBuildExactSDiv(g->b, first_row, cell_ll_i64(g, t->rows), ""), p->fetch_rows);
   LLVMValueRef end = cell_ll_min(g, cell_ll_add(g, first, p->fetch_rows), p->fetch_left);
   // ceil(fetch_rows / (k / chunk))
   LLVMValueRef count =
@@ -182,10 +182,11 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   }
 
   CellFor tiles;
+  LLVMValueRef first_row = cell_ll_i64(g, 0);
   if (!t->short_rows) {
-    cell_ll_for_begin(g, &tiles, cell_ll_i64(g, 0), p.rows_left, rows, true);
-    p.a = cell_ll_at(g, p.a, times(g, tiles.i, p.a_rs));
-    p.out = cell_ll_at(g, p.out, times(g, tiles.i, p.out_rs));
+    first_row = cell_ll_for_begin(g, &tiles, first_row, p.rows_left, rows, true);
+    p.a = cell_ll_at(g, p.a, times(g, first_row, p.a_rs));
+    p.out = cell_ll_at(g, p.out, times(g, first_row, p.out_rs));
   }
 
   // rows of a and out
@@ -220,7 +221,7 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     if (t->fetch_lines > 0) {
       begin = cell_ll_for_begin(g, &chunk, begin, p.k, FETCH_K, true);
       end = cell_ll_min(g, cell_ll_add(g, begin, cell_ll_i64(g, FETCH_K)), p.k);
-      fetch_portion(g, t, &p, tiles.i, begin);
+      fetch_portion(g, t, &p, first_row, begin);
     }
     cell_ll_for_begin(g, &loop, begin, end, 1, true);
     add_products(g, t, &p, loop.i, a_row, b_column, masks, acc);

@@ -107,28 +107,10 @@ static LLVMValueRef entries(CellBuild *g, const float *from) {
   return LLVMConstVector(lanes, LANES);
 }
 
-static LLVMValueRef picked(CellBuild *g, LLVMValueRef a, LLVMValueRef b, int first, int count) {
-  LLVMValueRef lanes[64];
-  for (int i = 0; i < count; i++) lanes[i] = LLVMConstInt(g->i32, (unsigned)(first + i), false);
-  return LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(lanes, (unsigned)count), "");
-}
-
 // terms[last five bits of the index]
 static LLVMValueRef look_up(CellBuild *g, const float *terms, LLVMValueRef index) {
-  int lanes = (int)LLVMGetVectorSize(LLVMTypeOf(index));
-  LLVMValueRef part[4];
-  for (int i = 0; i < lanes / LANES; i++) {
-    LLVMValueRef args[3] = {
-        entries(g, terms),
-        lanes == LANES ? index
-                       : picked(g, index, LLVMGetPoison(LLVMTypeOf(index)), i * LANES, LANES),
-        entries(g, terms + LANES)};
-    part[i] = cell_ll_call(g, "llvm.x86.avx512.vpermi2var.ps.512", NULL, 0, args, 3);
-  }
-  for (int have = 1; have < lanes / LANES; have *= 2)
-    for (int u = 0; u < lanes / LANES; u += 2 * have)
-      part[u] = picked(g, part[u], part[u + have], 0, 2 * have * LANES);
-  return part[0];
+  LLVMValueRef args[3] = {entries(g, terms), index, entries(g, terms + LANES)};
+  return cell_ll_call(g, "llvm.x86.avx512.vpermi2var.ps.512", NULL, 0, args, 3);
 }
 
 LLVMValueRef cell_ll_table_tanh(CellBuild *g, LLVMValueRef x) {
@@ -137,7 +119,7 @@ LLVMValueRef cell_ll_table_tanh(CellBuild *g, LLVMValueRef x) {
   LLVMValueRef beyond = LLVMBuildFCmp(g->b, LLVMRealOLT, top, size, "");
   size = LLVMBuildSelect(g->b, beyond, top, size, "");
   LLVMValueRef y = cell_ll_fma(g, size, cell_ll_float(g, x, SCALE), cell_ll_float(g, x, OFFSET));
-  LLVMTypeRef ints = cell_ll_vector(g, g->i32, (int)LLVMGetVectorSize(LLVMTypeOf(x)));
+  LLVMTypeRef ints = cell_ll_vector(g, g->i32, LANES);
   LLVMValueRef index =
       LLVMBuildLShr(g->b, LLVMBuildBitCast(g->b, y, ints, ""), cell_ll_int(g, x, INDEX_SHIFT), "");
   LLVMValueRef sum = look_up(g, tanh_terms[TERMS - 1], index);

@@ -88,14 +88,13 @@ static bool differs(const Jam *j, int value) {
 }
 
 // whether a statement is another one for every row
-static bool is_of_row(const Jam *j, const CellStmt *s) {
+static bool is_of_row(Jam *j, const CellStmt *s) {
   if (s->kind == CELL_K_ACC || s->kind == CELL_K_UPDATE || s->kind == CELL_K_STORE) return true;
   bool of_row = differs(j, s->index.loaded);
   if (s->kind == CELL_K_LOAD || s->kind == CELL_K_VAR)
     of_row = of_row || cell_affine_coef(&s->index, j->loop->var) != 0;
   // what rows store may be what they load
-  if (s->kind == CELL_K_LOAD)
-    of_row = of_row || fuse_iterations_written((FuseIterations *)&j->it, s->buffer) != NULL;
+  if (s->kind == CELL_K_LOAD) of_row = of_row || fuse_iterations_written(&j->it, s->buffer) != NULL;
   if (s->kind == CELL_K_LET)
     for (int i = 0; i < cell_op_info[s->op].arity; i++) of_row = of_row || differs(j, s->args[i]);
   return of_row;
