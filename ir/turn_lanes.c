@@ -46,6 +46,7 @@ static double along(const Turn *t, const CellStmt *s, int lane) {
   double sum = 0;
   int64_t lanes = t->target->lanes;
   for (; s; s = s->next) {
+    int64_t vectors = s->kind == CELL_K_LOOP ? (s->extent + lanes - 1) / lanes : 1;
     if (s->kind == CELL_K_LET)
       sum += cell_op_info[s->op].flops;
     else if (s->kind == CELL_K_ACC && lane < 0)
@@ -55,7 +56,7 @@ static double along(const Turn *t, const CellStmt *s, int lane) {
     else if (s->kind != CELL_K_LOOP)
       sum += 1;
     else if (s->loop == CELL_LOOP_LANES)
-      sum += (double)((s->extent + lanes - 1) / lanes) * along(t, s->body, s->var) + 2;
+      sum += (double)vectors * along(t, s->body, s->var) + 2;
     else
       sum += (double)s->extent * along(t, s->body, lane);
   }
