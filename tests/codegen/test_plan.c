@@ -268,6 +268,11 @@ static void candidates_are_tasks(void **state) {
   }
 }
 
+// plans for single numbers have nothing to gain from what these tests look for
+static bool has_vectors(void) {
+  return cell_target(CELL_ISA_HOST).lanes > 1;
+}
+
 // loops of lanes that go across rows: what is left of a row is a loop inside
 static int across_rows(const CellStmt *s, int64_t row) {
   int n = 0;
@@ -313,7 +318,7 @@ static void lanes_across_short_rows(void **state) {
     CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
     int across = 0;
     for (int k = 0; k < plan->kernel_count; k++) across += across_rows(plan->kernels[k]->body, n);
-    if (many > 2 && (across > 0) != (n < 80))
+    if (many > 2 && has_vectors() && (across > 0) != (n < 80))
       fail_msg("rows of %d, %d candidates: %d loops across rows", n, many, across);
     cell_diag_destroy(diag);
     cell_arena_destroy(arena);
@@ -364,7 +369,7 @@ static void rows_together(void **state) {
       most = sums > most ? sums : most;
     }
     // shorter ones may have lanes across them
-    if (m >= 100 && (most >= 4) != (n % 4 == 0 && m < 700))
+    if (m >= 100 && has_vectors() && (most >= 4) != (n % 4 == 0 && m < 700))
       fail_msg("%d rows of %d: %d sums in one loop", n, m, most);
     cell_diag_destroy(diag);
     cell_arena_destroy(arena);
