@@ -292,9 +292,7 @@ static LLVMValueRef cursor(Lower *l, CellBufferRef buffer, const CellAffine *at)
   CellBuild *g = l->g;
   for (int i = 0; i < l->cursor_count; i++) {
     const Cursor *c = &l->cursors[i];
-    if (c->buffer.scratch == buffer.scratch && c->buffer.index == buffer.index &&
-        cell_affine_equal(&c->at, at))
-      return c->pointer;
+    if (cell_same_buffer(c->buffer, buffer) && cell_affine_equal(&c->at, at)) return c->pointer;
   }
   if (l->cursor_count == MAX_CURSORS) return NULL;
   LLVMValueRef now = l->vars[l->lane];

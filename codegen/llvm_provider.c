@@ -39,7 +39,8 @@ static int lanes_of(CellIsa isa) {
 
 static void initialize(void) {
   // half of the time of code generation, for address arithmetic that the loops do not need; and a twenty-fifth, for
-  // another order of instructions that come in a good one
+  // another order of instructions that come in a good one. The order that is chosen before registers are given out
+  // would take several vectors' functions side by side, and spill
   static const char *const options[] = {"cellc", "-disable-lsr", "-enable-misched=false",
                                         "-pre-RA-sched=source"};
   LLVMParseCommandLineOptions(4, options, NULL);

@@ -19,11 +19,9 @@
 #include "ir/iterations.h"
 
 enum {
-  UNROLLED = 8,      /* iterations of a loop that is written out within the lanes */
-  MOST_OPS = 1500,   /* of a body's text: code that is not worth its compilation */
-  MOST_BUFFERS = 48, /* that an iteration writes */
-  AT_ONCE =
-      64, /* iterations that a lane loop has, if more: what they have of their own then stays near */
+  UNROLLED = 8,       /* iterations of a loop that is written out within the lanes */
+  MOST_OPS = 1500,    /* of a body's text: code that is not worth its compilation */
+  AT_ONCE = 64,       /* iterations of a lane loop: what they have of their own then stays near */
   MOST_OWN = 1 << 14, /* floats of that */
   FOLD = 8            /* operations that a sum over lanes ends with */
 };
