@@ -220,7 +220,7 @@ static void copy_contract(Split *x, CellStmt ***tail, const CellStmt *s) {
   to->a = copy_view(x, &s->a, false);
   to->b = copy_view(x, &s->b, false);
   to->out = copy_view(x, &s->out, true);
-  to->m = s->m, to->n = s->n, to->k = s->k, to->add = s->add;
+  to->m = s->m, to->n = s->n, to->k = s->k, to->add = s->add, to->sparse = s->sparse;
   to->m_limit = s->m_limit, to->n_limit = s->n_limit;
   if (s->m_limit > 0) to->m_begin = cell_affine_var(new_param(x, s->m_begin), 1);
   if (s->n_limit > 0) to->n_begin = cell_affine_var(new_param(x, s->n_begin), 1);

@@ -18,7 +18,8 @@
  *         and index). `update` is the statement that feeds it.
  *   STORE buffer[index] = value, or += when `add`.
  *   CONTRACT  out[m, n] (+)= sum over k of a[m, k] * b[n, k], three strided views; one micro-kernel
- *         generator a back end. Views of out overlap neither a nor b.
+ *         generator a back end. Views of out overlap neither a nor b. `sparse`: many entries of a are
+ *         exactly 0, and what they multiply may be left out.
  *
  * Text form (kernel_print.c), for tests and for --stage kernels:
  *
@@ -109,6 +110,7 @@ struct CellStmt {
   int64_t m, n, k;
   CellAffine m_begin, n_begin;
   int64_t m_limit, n_limit;
+  bool sparse;
 };
 
 typedef struct {

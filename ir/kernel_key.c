@@ -113,7 +113,7 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_side(key, &s->m_begin, s->m, s->m_limit);
     add_side(key, &s->n_begin, s->n, s->n_limit);
     add(key, (uint64_t)s->k);
-    add(key, s->add);
+    add(key, pair(s->add, s->sparse));
     break;
   }
 }

@@ -93,7 +93,8 @@ static void print_contract(CellText *out, const CellStmt *s) {
     print_range(out, &s->n_begin, s->n, s->n_limit);
   else
     cell_text_printf(out, "%lld", (long long)s->n);
-  cell_text_printf(out, " k %lld%s\n", (long long)s->k, s->add ? " add" : "");
+  cell_text_printf(out, " k %lld%s%s\n", (long long)s->k, s->sparse ? " sparse" : "",
+                   s->add ? " add" : "");
 }
 
 static void print_stmt(CellText *out, const CellStmt *s, int depth) {
