@@ -96,9 +96,11 @@ static const float tanh_terms[TERMS][ENTRIES] = {
      0.0756071433,    0.0334074497,    0.00308987405,   -0.0149301197,   -0.0233115889,
      -0.0253699869,   -0.0238753203}};
 
+// where wide vectors are emulated by pairs of narrow ones there are no such instructions
 bool cell_ll_has_wide(const CellBuild *g, LLVMValueRef x) {
-  return g->isa == CELL_ISA_AVX512 && g->lanes == LANES && cell_ll_is_vector(x) &&
-         LLVMGetVectorSize(LLVMTypeOf(x)) == LANES && LLVMGetElementType(LLVMTypeOf(x)) == g->f32;
+  return g->isa == CELL_ISA_AVX512 && cell_isa_host() == CELL_ISA_AVX512 && g->lanes == LANES &&
+         cell_ll_is_vector(x) && LLVMGetVectorSize(LLVMTypeOf(x)) == LANES &&
+         LLVMGetElementType(LLVMTypeOf(x)) == g->f32;
 }
 
 static LLVMValueRef entries(CellBuild *g, const float *from) {
