@@ -175,8 +175,12 @@ static void emit_kernels(Fuse *f, FuseKernel **kernels, int count, CellPlanProgr
 
 static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgram *program) {
   CellPlan *plan = f->plan;
+  bool sparse = f->target->sparse != CELL_SPARSE_NEVER && f->m->sparse;
+  if (sparse)
+    program_graph = fuse_sparse_terms(program_graph, f->target->sparse == CELL_SPARSE_ALWAYS);
   const CellGraph *g = fuse_prepare(program_graph);
   FuseRegion *r = fuse_region(f, g, NULL, NULL);
+  if (sparse) r->sparse = fuse_sparse_values(f->arena, g, NULL);
   StateOutput *states = CELL_NEW_ARRAY(f->arena, StateOutput, g->output_count + 1);
   int state_count = 0;
   for (int i = 0; i < g->output_count; i++) {

@@ -61,6 +61,7 @@ struct FuseVal {
   bool global;    /* read outside its kernel, or an input or output */
   bool pinned;    /* a scan's carry: scratch at the top of the kernel */
   bool from_zero; /* a carry that starts as zeros */
+  bool sparse;    /* many entries are exactly 0, and the target leaves them out of products */
   int buffer;     /* of the plan, or -1 */
   /* while its kernel is emitted */
   FusePlace place;
@@ -149,6 +150,7 @@ struct FuseRegion {
   FuseVal **vals;
   FuseVal **floats; /* bits that products read, expanded */
   int *uses;        /* how often each node is read */
+  bool *sparse;     /* nodes with many zeros; NULL: not looked for */
   FuseOp **ops;
   int op_count, op_capacity;
   FuseOp **after; /* a body's copies of its results into the carries */
@@ -220,6 +222,16 @@ struct FuseNode {
   int depth, var;
   int place; /* number in the order of emission */
 };
+
+/* sparse.c: which values have many entries of exactly 0: one flag a node, or a carry; `carries`: of the scan whose
+ * body g is, or NULL. */
+bool fuse_makes_zeros(CellOp op);
+bool fuse_is_zero(const CellGraph *g, CellValue v); /* everywhere */
+bool *fuse_sparse_values(CellArena *arena, const CellGraph *g, const bool *carries);
+bool *fuse_sparse_carries(CellArena *arena, const CellGraph *g, const CellNode *scan);
+/* sparse_terms.c: a graph without minimize entries, in which products read such values where a count says so,
+ * or wherever they can. */
+CellGraph *fuse_sparse_terms(const CellGraph *g, bool always);
 
 /* prepare.c: a copy of g in the form that the pass expects. */
 CellGraph *fuse_prepare(const CellGraph *g);

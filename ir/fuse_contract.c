@@ -177,7 +177,7 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
                                       op->loops[l].extent, 0);
     }
     CellStmt *c = fuse_stmt(e, CELL_K_CONTRACT);
-    c->m = m, c->n = n_tile, c->k = k, c->add = add;
+    c->m = m, c->n = n_tile, c->k = k, c->add = add, c->sparse = s->a.val->sparse;
     c->m_begin = c->n_begin = cell_affine(0);
     if (cut && is_ragged(e))
       c->m_begin = cell_affine_var(0, e->k->tile * repeat), c->m_limit = limit;

@@ -6,6 +6,11 @@
 
 #include "ir/fuse.h"
 
+enum {
+  SHORT_CONCAT = 8,    /* entries of a concat that products read as a whole */
+  SMALL_PRODUCT = 4096 /* multiply-adds of a product of two matrices that is a nest as any other */
+};
+
 FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
                       const CellGraph *g, const char *name) {
   FuseVal *val = CELL_NEW(f->arena, FuseVal);
@@ -19,7 +24,9 @@ FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, 
 
 FuseVal *fuse_node_val(Fuse *f, FuseRegion *r, CellValue v, const char *name) {
   const CellNode *n = cell_node(r->g, v);
-  return fuse_new_val(f, n->dtype, n->rank, n->shape, n->axes, r->g, name);
+  FuseVal *val = fuse_new_val(f, n->dtype, n->rank, n->shape, n->axes, r->g, name);
+  val->sparse = r->sparse && r->sparse[v];
+  return val;
 }
 
 int64_t fuse_val_count(const FuseVal *val) {
@@ -295,10 +302,26 @@ static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
   if (!make_sum_of_pieces(f, r, op)) finish_op(f, op);
 }
 
+/* a product of two matrices that no sample has, large enough for the micro-kernel */
+static bool is_matrix_product(const CellGraph *g, const CellNode *n) {
+  const CellNode *a = cell_node(g, n->args[0]), *b = cell_node(g, n->args[1]);
+  if (n->axes || n->over || n->rank != 2 || a->rank != 2 || b->rank != 2 || a->axes || b->axes)
+    return false;
+  int64_t work = (int64_t)a->shape[0] * a->shape[1];
+  for (int i = 0; i < 2; i++) {
+    if (a->shape[i] < 2 || b->shape[i] < 2) return false;
+    if (!strchr(n->labels[0], n->labels[1][i])) work *= b->shape[i];
+  }
+  int summed = 0;
+  for (int i = 0; i < 2; i++) summed += strchr(n->labels[2], n->labels[0][i]) == NULL;
+  return summed == 1 && work >= SMALL_PRODUCT;
+}
+
 /* Whether a contract is done by the micro-kernel over a whole tile (an anchor), and which of its loops are
- * rows, columns and inner: either a parameter against values of the batch, or a sum over the batch with a
- * matrix as its result. Everything else is an ordinary nest. */
-static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *param) {
+ * rows, columns and inner: either a parameter against values of the batch, a sum over the batch with a
+ * matrix as its result, or two matrices that do not vary. Everything else is an ordinary nest. */
+static bool anchor(const Fuse *f, const FuseRegion *r, const CellNode *n, bool *weight,
+                   int *param) {
   const CellGraph *g = r->g;
   const CellNode *a = cell_node(g, n->args[0]), *b = cell_node(g, n->args[1]);
   *weight = false;
@@ -310,6 +333,11 @@ static bool anchor(const FuseRegion *r, const CellNode *n, bool *weight, int *pa
     return n->shape[0] > 1 && n->shape[1] > 1;
   }
   if (n->over) return false;
+  if (f->target->anchor_rows == 0 && is_matrix_product(r->g, n)) {
+    // the rows of the result that tasks are cut from are those of the larger operand
+    *param = cell_count(g, n->args[0]) < cell_count(g, n->args[1]);
+    return true;
+  }
   for (int i = 0; i < 2; i++) {
     const CellNode *p = i ? b : a, *x = i ? a : b;
     if (p->axes || p->rank != 2 || !(x->axes & CELL_AXIS(CELL_AXIS_BATCH)) || x->rank < 1) continue;
@@ -377,8 +405,9 @@ typedef struct {
 static int pieces(Fuse *f, FuseRegion *r, CellValue v, const int *axis, const int *dims, int loop,
                   bool select, Piece *out, int room) {
   const CellNode *n = cell_node(r->g, v);
+  // a product each would cost more than to copy a few entries
   bool along = n->op == CELL_OP_CONCAT && !r->vals[v] && n->arg_count <= room &&
-               dims[n->dim] == loop && loop >= 0;
+               dims[n->dim] == loop && loop >= 0 && n->shape[n->dim] > SHORT_CONCAT;
   if (!along) {
     out[0].access = product_operand(f, r, v, axis, dims, select);
     out[0].begin = 0, out[0].extent = -1;
@@ -433,6 +462,16 @@ static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, b
     bool select = op->out_dim[1] == op->loop_n;
     na = pieces(f, r, n->args[row], axis, dims[row], -1, select, a, ROOM);
     nb = pieces(f, r, n->args[column], axis, dims[column], op->loop_n, false, b, ROOM);
+  } else if (!cell_node(r->g, n->args[1 - param])->axes) {
+    // rows, which tasks are cut from: those of the larger matrix; columns: the other's
+    int free[2];
+    for (int i = 0; i < 2; i++) free[i] = strchr(n->labels[2], n->labels[i][0]) ? 0 : 1;
+    op->loop_m = dims[param][free[param]], op->loop_n = dims[1 - param][free[1 - param]];
+    op->loop_k = dims[param][1 - free[param]];
+    k = cell_node(r->g, n->args[param])->shape[1 - free[param]];
+    na = nb = 1;
+    a[0] = (Piece){contract_operand(f, r, n->args[param], axis, dims[param]), 0, -1};
+    b[0] = (Piece){contract_operand(f, r, n->args[1 - param], axis, dims[1 - param]), 0, -1};
   } else {
     // rows: the batch; columns: the parameter's free dimension; inner: the other
     int free_dim = strchr(n->labels[2], n->labels[param][0]) ? 0 : 1;
@@ -502,7 +541,7 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   bool weight;
   int param = 0;
-  if (!anchor(r, n, &weight, &param)) return false;
+  if (!anchor(f, r, n, &weight, &param)) return false;
   FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
   out_loops(op, r->g, n);
   if (!add_product(f, r, op, n, weight, param)) return false;
@@ -511,18 +550,19 @@ static bool make_anchor(Fuse *f, FuseRegion *r, CellValue v) {
 }
 
 /* the products that v adds up, if they may be accumulated in one place: nobody else reads them */
-static int summands(const FuseRegion *r, CellValue v, const CellNode **out, int count, int room) {
+static int summands(const Fuse *f, const FuseRegion *r, CellValue v, const CellNode **out,
+                    int count, int room) {
   const CellNode *n = cell_node(r->g, v);
   bool weight;
   int param;
   if (n->op == CELL_OP_ADD) {
     for (int i = 0; i < 2 && count >= 0; i++) {
       if (r->uses[n->args[i]] > 1 || r->vals[n->args[i]]) return -1;
-      count = summands(r, n->args[i], out, count, room);
+      count = summands(f, r, n->args[i], out, count, room);
     }
     return count;
   }
-  if (count == room || !anchor(r, n, &weight, &param) || weight || strlen(n->labels[2]) != 1)
+  if (count == room || !anchor(f, r, n, &weight, &param) || weight || strlen(n->labels[2]) != 1)
     return -1;
   out[count] = n;
   return count + 1;
@@ -533,14 +573,14 @@ static bool make_sum_of_products(Fuse *f, FuseRegion *r, CellValue v) {
   enum { ROOM = 16 };
   const CellNode *products[ROOM];
   if (!fuse_is_product_sum(r->g, v)) return false;
-  int count = summands(r, v, products, 0, ROOM);
+  int count = summands(f, r, v, products, 0, ROOM);
   if (count < 2) return false;
   FuseOp *op = new_op(f, r, FUSE_CONTRACT, cell_node(r->g, v), r->vals[v]);
   out_loops(op, r->g, cell_node(r->g, v));
   for (int i = 0; i < count; i++) {
     bool weight;
     int param = 0;
-    anchor(r, products[i], &weight, &param);
+    anchor(f, r, products[i], &weight, &param);
     if (!add_product(f, r, op, products[i], false, param)) return false;
   }
   finish_op(f, op);
@@ -575,18 +615,13 @@ static void make_pieces(Fuse *f, FuseRegion *r, CellValue v) {
   }
 }
 
-static bool is_zero(const CellGraph *g, CellValue v) {
-  const CellNode *n = cell_node(g, v);
-  while (fuse_is_view(n->op)) n = cell_node(g, n->args[0]);
-  return n->op == CELL_OP_CONST && n->number == 0;
-}
-
 static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
   const CellNode *n = cell_node(r->g, v);
   FuseOp *op = new_op(f, r, FUSE_SCAN, n, NULL);
   while (n->over != CELL_AXIS(op->axis)) op->axis++;
   op->carry_count = n->carry_count;
   op->carries = CELL_NEW_ARRAY(f->arena, FuseVal *, n->carry_count);
+  bool *sparse = r->sparse ? fuse_sparse_carries(f->arena, r->g, n) : NULL;
   for (int i = 0; i < n->carry_count; i++) {
     char name[32];
     snprintf(name, sizeof name, "carry%d", i);
@@ -598,10 +633,12 @@ static void make_scan(Fuse *f, FuseRegion *r, CellValue v) {
     op->carries[i] = fuse_new_val(f, o->dtype == CELL_I ? CELL_I : CELL_F, o->rank, o->shape, axes,
                                   r->g, cell_arena_printf(f->arena, "carry %d", i));
     op->carries[i]->pinned = true;
-    op->carries[i]->from_zero = is_zero(r->g, n->args[i]);
+    op->carries[i]->sparse = sparse && sparse[i];
+    op->carries[i]->from_zero = fuse_is_zero(r->g, n->args[i]);
     fuse_copy_op(f, r, n->args[i], op->carries[i]);
   }
   op->body = fuse_region(f, n->body, r, op);
+  if (sparse) op->body->sparse = fuse_sparse_values(f->arena, n->body, sparse);
   FuseRegion *body = op->body;
   // results first, all of them, then the copies: a carry may read another's old value
   FuseVal **next = CELL_NEW_ARRAY(f->arena, FuseVal *, n->carry_count);

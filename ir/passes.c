@@ -7,11 +7,20 @@ static bool run_algebra_again(CellModule *m, CellDiag *diag) {
   return cell_pass_algebra(m, diag);
 }
 
+// what it allows is done when a plan is made, for targets that have a use for it (sparse_terms.c)
+static bool allow_sparse(CellModule *m, CellDiag *diag) {
+  (void)diag;
+  m->sparse = true;
+  return true;
+}
+
 const CellPass cell_passes[] = {
     {"parts", "cuts parameters that read a concat where its pieces differ", true, cell_pass_parts},
     {"algebra", "rewrites graphs by a table of rules", true, cell_pass_algebra},
     {"gradient", "turns minimize into derivatives, clip and optimiser", false, cell_pass_gradient},
     {"algebra2", "the rules once more, over the derivatives", true, run_algebra_again},
+    {"sparse", "lets plans leave out what exact zeros multiply, such as those of relu", true,
+     allow_sparse},
     {"dce", "drops what nobody reads", false, cell_pass_dce},
 };
 const int cell_pass_count = (int)(sizeof cell_passes / sizeof *cell_passes);

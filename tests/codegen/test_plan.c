@@ -16,7 +16,7 @@
 
 static CellModule *module_of(CellArena *arena, CellGraph *g) {
   CellModule *m = CELL_NEW(arena, CellModule);
-  m->arena = arena, m->name = "random";
+  m->arena = arena, m->name = "random", m->sparse = true;
   CELL_PUSH(arena, m->programs, m->program_count, m->program_capacity, g);
   return m;
 }
@@ -108,6 +108,7 @@ static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, u
   CellTarget target =
       seed % 4 == 3 ? cell_cuda_target(cell_cuda_arch("sm_90")) : cell_target(CELL_ISA_HOST);
   if (seed % 4 == 1) target.split_bytes = 1; // of every product of a single sample
+  if (seed % 4 == 2) target.sparse = CELL_SPARSE_ALWAYS;
   CellPlanOptions options = {.guard_bytes = guard};
   CellPlan *plan = cell_plan_create(arena, m, &target, &options, diag);
   if (!plan) {

@@ -207,7 +207,7 @@ static void test_runner(void **state) {
   CellPassOptions options = {.after = count_pass, .context = &seen, .verify = true};
   CellModule *m = module_of(cell_random_graph(arena, 1, &random));
   assert_true(cell_run_passes(m, &options, diag));
-  assert_string_equal(seen.data, "parts algebra gradient algebra2 dce ");
+  assert_string_equal(seen.data, "parts algebra gradient algebra2 sparse dce ");
   cell_text_free(&seen);
 
   /* a pass that may not be switched off runs all the same */

@@ -1,0 +1,500 @@
+/* sparse_terms.c - takes the zeros of relu out of what follows it, so that products can leave them out.
+ *
+ * A layer norm behind a relu has no zeros: h_j = g_j (r_j - mean) / std + b_j. But it is
+ *
+ *     h = s + u_1 w_1 + u_2 w_2,   s_j = g_j r_j / std,   u_1 = -mean / std, w_1 = g,   u_2 = 1, w_2 = b
+ *
+ * where s is 0 wherever r is, the u are numbers of a sample and the w are the same for all samples. So
+ *
+ *     W h = W s + u_1 (W w_1) + u_2 (W w_2):
+ *
+ * a product that may leave out zeros, and a short one with a matrix that all samples share. Any chain of relu,
+ * scales, shifts and concat has such terms. A scan whose carry has them carries s and each u instead, from zero; what
+ * all steps share comes in as an input of the scan that does not vary along it:
+ *
+ *     scan carries (0) { carry0 = h }   ->   scan carries (0, 0, 0) inputs (W w) { carry0 = s, carry1 = u_1, carry2 = 1 }
+ *
+ * Exact in real arithmetic. Done where a count says that what is left out is more than what is added. */
+#include "ir/fuse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/internal.h"
+#include "ir/rewrite.h"
+
+enum { MOST_TERMS = 6, DEEPEST = 40, FIXED_NODES = 64 };
+
+typedef struct {
+  CellValue u; /* rank 0 */
+  CellValue w; /* no axes; rank 0: all its entries are that */
+} Term;
+
+/* v = s + sum of u w */
+typedef struct {
+  bool known, exists;
+  CellValue s;
+  int count;
+  Term terms[MOST_TERMS];
+} Split;
+
+/* a scan that was made anew: the terms of its results */
+typedef struct {
+  CellValue scan;
+  Split *results; /* one a carry of the old scan */
+} Scan;
+
+typedef struct Work {
+  CellGraph *to;
+  bool always;   /* whether or not it is worth it */
+  Split *splits; /* of values of `to`, where known */
+  int capacity;
+  Scan *scans;
+  int scan_count, scan_capacity;
+  /* of a scan's body */
+  struct Work *outer;
+  double steps;
+  CellValue *inputs; /* of `outer->to`: what goes into the body beside what went there before */
+  int input_count, input_capacity, first_input;
+  const Split *carries; /* of the old body's: what they are replaced by */
+  int carry_count;
+} Work;
+
+static Split *slot(Work *w, CellValue v) {
+  if (v >= w->capacity) {
+    int capacity = 2 * v + 64;
+    Split *grown = CELL_NEW_ARRAY(w->to->arena, Split, (size_t)capacity);
+    if (w->capacity > 0) memcpy(grown, w->splits, (size_t)w->capacity * sizeof *grown);
+    w->splits = grown, w->capacity = capacity;
+  }
+  return &w->splits[v];
+}
+
+// ---- terms of a value ----
+
+static bool is_port(const CellNode *n) {
+  int which;
+  return n->op == CELL_OP_INPUT &&
+         (sscanf(n->name, "carry%d", &which) == 1 || sscanf(n->name, "step%d", &which) == 1);
+}
+
+/* whether v is the same in every step of the scan around it, and little is needed to make it */
+static bool is_fixed(const CellGraph *g, CellValue v, int *left) {
+  const CellNode *n = cell_node(g, v);
+  if (--*left < 0 || is_port(n) || n->op == CELL_OP_SCAN) return false;
+  for (int i = 0; i < n->arg_count; i++)
+    if (!is_fixed(g, n->args[i], left)) return false;
+  return true;
+}
+
+/* the same for all samples: may stand beside a u */
+static bool is_shared(const Work *w, CellValue v) {
+  int left = FIXED_NODES;
+  return cell_node(w->to, v)->axes == 0 && (!w->outer || is_fixed(w->to, v, &left));
+}
+
+static Split split_of(Work *w, CellValue v, int depth);
+
+static void add_term(Work *w, Split *x, CellValue u, CellValue by) {
+  for (int i = 0; i < x->count; i++)
+    if (x->terms[i].u == u) {
+      x->terms[i].w = cell_op2(w->to, CELL_OP_ADD, x->terms[i].w, by);
+      return;
+    }
+  if (x->count == MOST_TERMS)
+    x->exists = false;
+  else
+    x->terms[x->count++] = (Term){u, by};
+}
+
+static CellValue negated(Work *w, CellValue v) {
+  return cell_op1(w->to, CELL_OP_NEG, v);
+}
+
+// op is MUL or DIV by a value without zeros to look at
+static Split scaled(Work *w, CellOp op, Split x, CellValue v, CellValue by) {
+  const CellNode *n = cell_node(w->to, by);
+  bool number = n->rank == 0;
+  if (!number && !is_shared(w, by)) {
+    if (x.count > 0) x.exists = false;
+    x.s = v;
+    return x;
+  }
+  x.s = cell_op2(w->to, op, x.s, by);
+  for (int i = 0; i < x.count; i++) {
+    CellValue *which = number ? &x.terms[i].u : &x.terms[i].w;
+    *which = cell_op2(w->to, op, *which, by);
+  }
+  return x;
+}
+
+// v = x + by, or x - by
+static Split shifted(Work *w, CellOp op, Split x, CellValue by) {
+  CellValue one = cell_const(w->to, 1);
+  if (cell_node(w->to, by)->rank == 0)
+    add_term(w, &x, op == CELL_OP_SUB ? negated(w, by) : by, one);
+  else if (is_shared(w, by))
+    add_term(w, &x, op == CELL_OP_SUB ? cell_const(w->to, -1) : one, by);
+  else
+    x.exists = false;
+  return x;
+}
+
+static Split opposite(Work *w, Split x) {
+  x.s = negated(w, x.s);
+  for (int i = 0; i < x.count; i++) x.terms[i].u = negated(w, x.terms[i].u);
+  return x;
+}
+
+// pieces that have no terms are what they are; terms of the same u are one
+static Split concatenated(Work *w, CellValue v, int depth) {
+  Split all = {.known = true};
+  const CellNode n = *cell_node(w->to, v);
+  Split *pieces = CELL_NEW_ARRAY(w->to->arena, Split, n.arg_count);
+  CellValue *parts = CELL_NEW_ARRAY(w->to->arena, CellValue, n.arg_count);
+  for (int i = 0; i < n.arg_count; i++) {
+    pieces[i] = split_of(w, n.args[i], depth);
+    all.exists |= pieces[i].exists;
+    parts[i] = pieces[i].exists ? pieces[i].s : n.args[i];
+  }
+  if (!all.exists) return all;
+  all.s = cell_concat(w->to, n.arg_count, parts, 0);
+  for (int i = 0; i < n.arg_count; i++)
+    for (int t = 0; pieces[i].exists && t < pieces[i].count; t++) {
+      CellValue u = pieces[i].terms[t].u;
+      bool have = false;
+      for (int k = 0; k < all.count; k++) have |= all.terms[k].u == u;
+      if (have) continue;
+      for (int p = 0; p < n.arg_count; p++) {
+        CellValue by = cell_const(w->to, 0);
+        for (int k = 0; pieces[p].exists && k < pieces[p].count; k++)
+          if (pieces[p].terms[k].u == u) by = pieces[p].terms[k].w;
+        parts[p] = cell_full(w->to, by, 1, cell_node(w->to, n.args[p])->shape);
+      }
+      add_term(w, &all, u, cell_concat(w->to, n.arg_count, parts, 0));
+    }
+  return all;
+}
+
+static Split find_split(Work *w, CellValue v, int depth) {
+  Split none = {.known = true};
+  const CellNode n = *cell_node(w->to, v);
+  if (n.rank != 1 || n.dtype != CELL_F || n.axes == 0 || depth > DEEPEST) return none;
+  if (fuse_makes_zeros(n.op)) return (Split){.known = true, .exists = true, .s = v};
+  Split a, b;
+  switch ((int)n.op) {
+  case CELL_OP_STOP_GRADIENT: return split_of(w, n.args[0], depth);
+  case CELL_OP_NEG: a = split_of(w, n.args[0], depth); return a.exists ? opposite(w, a) : none;
+  case CELL_OP_DIV:
+    a = split_of(w, n.args[0], depth);
+    return a.exists ? scaled(w, n.op, a, v, n.args[1]) : none;
+  case CELL_OP_MUL:
+    a = split_of(w, n.args[0], depth);
+    if (a.exists) return scaled(w, n.op, a, v, n.args[1]);
+    b = split_of(w, n.args[1], depth);
+    return b.exists ? scaled(w, n.op, b, v, n.args[0]) : none;
+  case CELL_OP_ADD:
+  case CELL_OP_SUB:
+    a = split_of(w, n.args[0], depth), b = split_of(w, n.args[1], depth);
+    if (a.exists == b.exists) return none;
+    if (a.exists) return shifted(w, n.op, a, n.args[1]);
+    return shifted(w, CELL_OP_ADD, n.op == CELL_OP_SUB ? opposite(w, b) : b, n.args[0]);
+  case CELL_OP_CONCAT: return concatenated(w, v, depth);
+  default: return none;
+  }
+}
+
+static Split split_of(Work *w, CellValue v, int depth) {
+  if (!slot(w, v)->known) {
+    Split found = find_split(w, v, depth + 1); // makes values, so that slots may move
+    *slot(w, v) = found;
+  }
+  return *slot(w, v);
+}
+
+static void note_split(Work *w, CellValue v, const Split *x) {
+  *slot(w, v) = *x;
+  *slot(w, x->s) = (Split){.known = true, .exists = true, .s = x->s};
+}
+
+/* s + sum of u w, whose terms are known */
+static CellValue sum_of(Work *w, const Split *x) {
+  CellValue sum = x->s;
+  for (int i = 0; i < x->count; i++)
+    sum = cell_op2(w->to, CELL_OP_ADD, sum,
+                   cell_op2(w->to, CELL_OP_MUL, x->terms[i].u, x->terms[i].w));
+  note_split(w, sum, x);
+  return sum;
+}
+
+// ---- products ----
+
+/* a product of a vector of a sample with a matrix that all share: the matrix's place, or -1 */
+static int matrix_of(const CellGraph *g, const CellValue *args, const CellNode *n) {
+  if (n->op != CELL_OP_CONTRACT || n->over || n->rank != 1) return -1;
+  for (int i = 0; i < 2; i++) {
+    const CellNode *p = cell_node(g, args[i]), *x = cell_node(g, args[1 - i]);
+    if (p->axes == 0 && p->rank == 2 && p->dtype == CELL_F && x->rank == 1 &&
+        x->axes & CELL_AXIS(CELL_AXIS_BATCH))
+      return i;
+  }
+  return -1;
+}
+
+/* Whether leaving out half of a product of m rows is worth its terms, in multiply-adds: the lists of what is left,
+ * the matrix times each w, which is read from memory for it, once for `steps` products, and what is added. */
+static bool is_worth(double m, double k, double n, int terms, double steps) {
+  return 0.4 * m * k * n > 8 * m * k + 4 * terms * k * n / steps + m * n * (terms + 4);
+}
+
+static bool is_product_worth(const Work *w, const CellGraph *g, CellValue x, CellValue matrix,
+                             int terms) {
+  const CellNode *p = cell_node(g, matrix), *n = cell_node(g, x);
+  double k = n->shape[0];
+  return w->always || is_worth((double)cell_extent(g, n->axes), k,
+                               (double)p->shape[0] * p->shape[1] / k, terms, w->steps);
+}
+
+static CellValue copy_to(CellGraph *to, const CellGraph *from, CellValue v) {
+  CellValue *map = cell_malloc(((size_t)from->node_count + 1) * sizeof *map);
+  for (CellValue i = 0; i < from->node_count; i++) map[i] = CELL_NONE;
+  CellValue made = cell_copy(to, from, v, map, NULL, NULL);
+  free(map);
+  return made;
+}
+
+/* a value of the graph around a body as an input of the body */
+static CellValue from_outside(Work *w, CellValue outside) {
+  int at = 0;
+  while (at < w->input_count && w->inputs[at] != outside) at++;
+  if (at == w->input_count)
+    CELL_PUSH(w->to->arena, w->inputs, w->input_count, w->input_capacity, outside);
+  const CellNode *n = cell_node(w->outer->to, outside);
+  return cell_input(w->to, cell_port_name("step", w->first_input + at).text, n->dtype, n->rank,
+                    n->shape, n->axes);
+}
+
+/* The matrix times each w, one row each; in a body they come from outside. */
+static CellValue shared_rows(Work *w, const CellNode *n, int place, CellValue matrix,
+                             const Split *x) {
+  CellGraph *g = w->outer ? w->outer->to : w->to;
+  CellValue vectors[MOST_TERMS + 1];
+  if (w->outer) matrix = copy_to(g, w->to, matrix);
+  int32_t k = cell_node(w->to, x->s)->shape[0], row[2] = {1, k};
+  for (int i = 0; i < x->count; i++) {
+    CellValue by = w->outer ? copy_to(g, w->to, x->terms[i].w) : x->terms[i].w;
+    vectors[i] = cell_reshape(g, cell_full(g, by, 1, &k), 2, row);
+  }
+  // a matrix of one row is none
+  int count = x->count;
+  if (count == 1) vectors[count++] = cell_full(g, cell_const(g, 0), 2, row);
+  CellValue by = cell_concat(g, count, vectors, 0), all;
+  bool turned =
+      n->labels[place][0] != n->labels[1 - place][0]; // the summed dimension is the second
+  all = cell_contract(g, by, matrix, turned ? "tk,jk->tj" : "tk,kj->tj", 0);
+  return w->outer ? from_outside(w, all) : all;
+}
+
+static CellValue split_product(Work *w, const CellNode *n, const CellValue *args) {
+  int place = matrix_of(w->to, args, n);
+  if (place < 0) return CELL_NONE;
+  CellValue matrix = args[place], vector = args[1 - place];
+  if (!is_product_worth(w, w->to, vector, matrix, 1) || !is_shared(w, matrix)) return CELL_NONE;
+  Split x = split_of(w, vector, 0);
+  if (!x.exists || x.count == 0 || !is_product_worth(w, w->to, vector, matrix, x.count))
+    return CELL_NONE;
+  CellValue product[2] = {args[0], args[1]}, numbers[MOST_TERMS + 1];
+  product[1 - place] = x.s;
+  CellValue without = cell_rebuild(w->to, n, product);
+  int32_t one = 1;
+  uint32_t axes = 0;
+  for (int i = 0; i < x.count; i++) {
+    numbers[i] = cell_full(w->to, x.terms[i].u, 1, &one);
+    axes |= cell_node(w->to, x.terms[i].u)->axes;
+  }
+  CellValue rows = shared_rows(w, n, place, matrix, &x);
+  int count = x.count;
+  if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
+  CellValue u = cell_concat(w->to, count, numbers, 0);
+  return cell_op2(w->to, CELL_OP_ADD, without, cell_contract(w->to, rows, u, "ij,i->j", 0));
+}
+
+// ---- scans ----
+
+static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, const CellValue *args,
+                         void *context);
+
+static CellGraph *copy_of(const CellGraph *g) {
+  return cell_rewrite(g, NULL, NULL);
+}
+
+/* whether some product of the body reads a carry, alone or in a concat, and is worth its terms */
+static bool is_read(const Work *w, CellValue carry, int terms) {
+  const CellGraph *body = w->to;
+  for (CellValue v = 0; v < body->node_count; v++) {
+    const CellNode *n = cell_node(body, v);
+    int place = matrix_of(body, n->args, n);
+    if (place < 0) continue;
+    const CellValue vector = n->args[1 - place];
+    const CellNode *x = cell_node(body, vector);
+    bool reads = vector == carry;
+    for (int i = 0; x->op == CELL_OP_CONCAT && i < x->arg_count; i++) reads |= x->args[i] == carry;
+    if (reads && is_product_worth(w, body, vector, n->args[place], terms)) return true;
+  }
+  return false;
+}
+
+/* The terms that the carries of a scan have behind a step, as values of a copy of its body; whether any has. */
+static bool find_carries(Work *w, const CellNode *n, const CellValue *args, Work *probe,
+                         Split *carries) {
+  bool any = false;
+  for (int i = 0; i < n->carry_count; i++) {
+    CellPortName name = cell_port_name("carry", i);
+    CellValue in = cell_find_input(probe->to, name.text);
+    if (in == CELL_NONE || !fuse_is_zero(w->to, args[i])) continue;
+    Split x = split_of(probe, cell_find_output(probe->to, name.text), 0);
+    if (!x.exists || x.count == 0 || !is_read(probe, in, x.count)) continue;
+    bool shared = true;
+    for (int t = 0; t < x.count; t++) {
+      int left = FIXED_NODES;
+      shared &= is_fixed(probe->to, x.terms[t].w, &left);
+    }
+    if (shared) carries[i] = x, any = true;
+  }
+  return any;
+}
+
+/* the number of the carry that holds each u */
+typedef struct {
+  int at[MOST_TERMS];
+} Places;
+
+/* what stands for a carry: s under its old name, and a new carry for each u; one for those that are the same number */
+static void new_carries(const Work *probe, Split *carries, int count, Places *which, int *made) {
+  *made = count;
+  for (int i = 0; i < count; i++)
+    for (int t = 0; carries[i].exists && t < carries[i].count; t++) {
+      CellValue u = carries[i].terms[t].u;
+      which[i].at[t] = -1;
+      for (int j = 0; j <= i && cell_node(probe->to, u)->op == CELL_OP_CONST; j++)
+        for (int k = 0; carries[j].exists && k < (j < i ? carries[j].count : t); k++)
+          if (carries[j].terms[k].u == u) which[i].at[t] = which[j].at[k];
+      if (which[i].at[t] < 0) which[i].at[t] = (*made)++;
+    }
+}
+
+static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
+  int axis = 0, old = n->carry_count, made = 0;
+  while (!(n->over >> axis & 1)) axis++;
+  CellArena *arena = w->to->arena;
+  double steps = (double)cell_extent(w->to, n->over);
+  Work probe = {.to = copy_of(n->body), .always = w->always, .outer = w, .steps = steps};
+  Work body = {.to = cell_graph_like(n->body, n->body->name),
+               .always = w->always,
+               .outer = w,
+               .steps = steps,
+               .first_input = n->arg_count - old};
+  Split *carries = CELL_NEW_ARRAY(arena, Split, old + 1),
+        *results = CELL_NEW_ARRAY(arena, Split, old + 1);
+  Places *which = CELL_NEW_ARRAY(arena, Places, old + 1);
+  bool any = find_carries(w, n, args, &probe, carries);
+  new_carries(&probe, carries, old, which, &made);
+
+  // the carries as the body sees them
+  Split *inside = CELL_NEW_ARRAY(arena, Split, old + 1);
+  for (int i = 0; i < old && any; i++) {
+    if (!carries[i].exists) continue;
+    CellPortName name = cell_port_name("carry", i);
+    const CellNode *in = cell_node(probe.to, cell_find_input(probe.to, name.text));
+    inside[i] = carries[i];
+    inside[i].s = cell_input(body.to, name.text, CELL_F, in->rank, in->shape, in->axes);
+    for (int t = 0; t < carries[i].count; t++) {
+      // of every sample, also where it is the same number: tasks are cut by the batch
+      inside[i].terms[t].u = cell_input(body.to, cell_port_name("carry", which[i].at[t]).text,
+                                        CELL_F, 0, NULL, in->axes);
+      inside[i].terms[t].w = copy_to(body.to, probe.to, carries[i].terms[t].w);
+    }
+  }
+  body.carries = inside, body.carry_count = old;
+
+  // its outputs
+  CellValue *map = cell_malloc(((size_t)n->body->node_count + 1) * sizeof *map);
+  for (CellValue v = 0; v < n->body->node_count; v++) map[v] = CELL_NONE;
+  bool *there = CELL_NEW_ARRAY(arena, bool, made + 1);
+  for (int i = 0; i < n->body->output_count; i++) {
+    const CellOutput *o = &n->body->outputs[i];
+    CellValue v = cell_copy(body.to, n->body, o->value, map, replace, &body);
+    int number;
+    if (sscanf(o->name, "carry%d", &number) != 1 || !carries[number].exists) {
+      cell_output(body.to, o->name, v);
+      continue;
+    }
+    Split x = split_of(&body, v, 0);
+    CELL_ASSERT(x.exists && x.count == carries[number].count);
+    cell_output(body.to, o->name, x.s);
+    for (int t = 0; t < x.count; t++) {
+      int at = which[number].at[t];
+      if (!there[at]) cell_output(body.to, cell_port_name("carry", at).text, x.terms[t].u);
+      there[at] = true;
+    }
+  }
+  free(map);
+
+  // the scan, and what its results are
+  int inputs = n->arg_count - old;
+  CellValue *first = CELL_NEW_ARRAY(arena, CellValue, made + 1),
+            *in = CELL_NEW_ARRAY(arena, CellValue, inputs + body.input_count + 1);
+  for (int i = 0; i < made; i++) first[i] = i < old ? args[i] : cell_const(w->to, 0);
+  for (int i = 0; i < inputs; i++) in[i] = args[old + i];
+  for (int i = 0; i < body.input_count; i++) in[inputs + i] = body.inputs[i];
+  CellValue scan = cell_scan(w->to, axis, body.to, made, first, inputs + body.input_count, in);
+  for (int i = 0; i < old; i++) {
+    results[i] = carries[i];
+    if (!carries[i].exists) continue;
+    results[i].s = cell_result(w->to, scan, i);
+    for (int t = 0; t < carries[i].count; t++) {
+      const CellNode *u = cell_node(probe.to, carries[i].terms[t].u);
+      results[i].terms[t].u = u->op == CELL_OP_CONST ? cell_const(w->to, u->number)
+                                                     : cell_result(w->to, scan, which[i].at[t]);
+      results[i].terms[t].w = copy_to(w->to, probe.to, carries[i].terms[t].w);
+    }
+  }
+  CELL_PUSH(arena, w->scans, w->scan_count, w->scan_capacity, ((Scan){scan, results}));
+  return scan;
+}
+
+// ---- all nodes ----
+
+static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, const CellValue *args,
+                         void *context) {
+  Work *w = context;
+  const CellNode *n = cell_node(from, v);
+  (void)to;
+  int which;
+  switch ((int)n->op) {
+  case CELL_OP_CONTRACT: return split_product(w, n, args);
+  case CELL_OP_SCAN: return split_scan(w, n, args);
+  case CELL_OP_RESULT:
+    for (int i = 0; i < w->scan_count; i++)
+      if (w->scans[i].scan == args[0] && w->scans[i].results[n->begin].exists)
+        return sum_of(w, &w->scans[i].results[n->begin]);
+    return CELL_NONE;
+  case CELL_OP_INPUT:
+    if (w->outer && sscanf(n->name, "carry%d", &which) == 1 && w->carries[which].exists)
+      return sum_of(w, &w->carries[which]);
+    return CELL_NONE;
+  default: return CELL_NONE;
+  }
+}
+
+CellGraph *fuse_sparse_terms(const CellGraph *g, bool always) {
+  Work w = {.to = cell_graph_like(g, g->name), .always = always, .steps = 1};
+  CellValue *map = cell_malloc(((size_t)g->node_count + 1) * sizeof *map);
+  for (CellValue v = 0; v < g->node_count; v++) map[v] = CELL_NONE;
+  for (int i = 0; i < g->output_count; i++)
+    cell_output(w.to, g->outputs[i].name,
+                cell_copy(w.to, g, g->outputs[i].value, map, replace, &w));
+  w.to->wanted = g->wanted, w.to->wanted_count = g->wanted_count;
+  free(map);
+  return w.to;
+}
