@@ -270,18 +270,24 @@ typedef struct {
 } CellKernelCounts;
 CellKernelCounts cell_kernel_counts(const CellKernel *k);
 
+/* A graph with one output, "left": the share of the entries that are not 0 among those that products leave out
+ * where they are, each weighed with its columns; of so many samples of the program, whose inputs it reads. No output
+ * where no product leaves out any. Products inside scans do not count. */
+CellGraph *cell_zeros_graph(const CellGraph *program, int32_t samples);
+
 /* What a machine's vector instructions do at once, and how many of them an elementwise op takes. */
 typedef struct {
   int lanes;
   double density; /* share of set bits in observations */
   double apart;   /* share of their bits that differ from what most observations have; 1: unknown */
+  double left;    /* share of entries that are not 0 where products leave zeros out */
   double op[CELL_OP_COUNT];
 } CellCosts;
 
 /* The least that one launch has to do. Instructions: arithmetic, compares, permutes and selections on
  * vectors of `lanes`, short ones at the end of a row counted as whole; a product is counted in the
  * layout that takes the fewest, with a bit's row only where the bit is set (for all rows once, and where a bit
- * differs from most rows', if that is less), and a multiplication whose only reader is an addition is one
+ * differs from most rows', if that is less), without the zeros of a sparse one, and a multiplication whose only reader is an addition is one
  * instruction with it. Plain loads and stores, index arithmetic and
  * the folding of sums over lanes are left out: they use other units, or are few. Bytes: each argument's
  * elements once, not more than its buffer has; twice where they are read and written. */

@@ -98,8 +98,11 @@ static double contract_instructions(const Count *c, const CellStmt *s, double m,
   double k = (double)s->k, lanes = c->costs->lanes;
   double along_n = m * k * ceil(n / lanes), along_m = n * k * ceil(m / lanes),
          along_k = m * n * ceil(k / lanes);
-  double share =
-      cell_is_bits(c->k, s->a.buffer) || cell_is_bits(c->k, s->b.buffer) ? bits_share(c, s, m) : 1;
+  double share = 1;
+  if (cell_is_bits(c->k, s->a.buffer) || cell_is_bits(c->k, s->b.buffer))
+    share = bits_share(c, s, m);
+  else if (s->sparse)
+    share = c->costs->left;
   return fmin(along_n, fmin(along_m, along_k)) * share;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "ir/internal.h"
+#include "ir/rewrite.h"
 
 bool fuse_makes_zeros(CellOp op) {
   return op == CELL_OP_RELU || op == CELL_OP_LT || op == CELL_OP_LE || op == CELL_OP_EQ ||
@@ -66,4 +67,40 @@ bool *fuse_sparse_carries(CellArena *arena, const CellGraph *g, const CellNode *
     }
   }
   return carries;
+}
+
+// ---- how many there are ----
+
+static void fewer_samples(CellGraph *g, int32_t samples) {
+  if (g->axes[CELL_AXIS_BATCH].extent > samples) g->axes[CELL_AXIS_BATCH].extent = samples;
+  for (CellValue v = 0; v < g->node_count; v++)
+    if (g->nodes[v].op == CELL_OP_SCAN) fewer_samples(g->nodes[v].body, samples);
+}
+
+CellGraph *cell_zeros_graph(const CellGraph *program, int32_t samples) {
+  CellGraph *g = fuse_sparse_terms(program, false);
+  fewer_samples(g, samples);
+  bool *sparse = fuse_sparse_values(g->arena, g, NULL);
+  CellValue left = cell_const(g, 0), zero = left;
+  double all = 0;
+  for (CellValue v = 0, count = g->node_count; v < count; v++) {
+    const CellNode n = *cell_node(g, v);
+    if (n.op != CELL_OP_CONTRACT || n.over || n.rank != 1) continue;
+    for (int i = 0; i < 2; i++) {
+      const CellNode x = *cell_node(g, n.args[i]);
+      bool concat = x.op == CELL_OP_CONCAT;
+      for (int p = 0; x.rank == 1 && p < (concat ? x.arg_count : 1); p++) {
+        CellValue piece = concat ? x.args[p] : n.args[i];
+        if (piece >= count || !sparse[piece]) continue;
+        uint32_t axes = cell_node(g, piece)->axes;
+        CellValue there = cell_sum(g, cell_op2(g, CELL_OP_NE, piece, zero), 1, axes);
+        CellValue columns = cell_const(g, n.shape[0]);
+        left = cell_op2(g, CELL_OP_ADD, left, cell_op2(g, CELL_OP_MUL, there, columns));
+        all += (double)cell_count(g, piece) * (double)cell_extent(g, axes) * n.shape[0];
+      }
+    }
+  }
+  g->output_count = 0;
+  if (all > 0) cell_output(g, "left", cell_op2(g, CELL_OP_DIV, left, cell_const(g, all)));
+  return g;
 }

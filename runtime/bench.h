@@ -31,6 +31,10 @@ void cell_bench_fill(CellNetwork *network, double density, uint64_t seed);
  * most of them have, on average; 1 for others. */
 double cell_bench_fill_play(CellNetwork *network, const CellEnvKind *env, uint64_t seed);
 
+/* What products of a program that leave out zeros have left (CellCosts), from a few samples of the inputs that the
+ * engine holds; 1 where none leaves out any. */
+double cell_bench_zeros_left(CellNetwork *network, const char *program, CellDiag *diag);
+
 /* Times a program. false on errors, reported to diag. */
 bool cell_bench_program(CellNetwork *network, const char *program, const CellTimingOptions *options,
                         CellTiming *timing, CellDiag *diag);

@@ -26,8 +26,8 @@ typedef struct {
   Launch *launches; /* the longest first */
   CellGpuTime *gpu; /* on a GPU: its launches, in order */
   int gpu_count;
-  double apart; /* of observations' bits: see CellCosts */
-  bool limits;  /* whether the machine's were measured */
+  double apart, left; /* of observations' bits, of zeros: see CellCosts */
+  bool limits;        /* whether the machine's were measured */
   CellMachine machine;
   double bound; /* seconds: the sum of the launches' limits */
 } Figures;
@@ -46,7 +46,8 @@ static double limit_of(const Launch *l) {
 static void count_launches(const CellBenchOptions *o, const CellNetwork *n, const char *program,
                            Figures *f, CellDiag *diag) {
   char message[512];
-  CellCosts costs = {.density = n->shapes.obs_bits ? o->density : 1, .apart = f->apart};
+  CellCosts costs = {
+      .density = n->shapes.obs_bits ? o->density : 1, .apart = f->apart, .left = f->left};
   CellIsa isa = o->network.engine.isa;
   f->limits = n->backend == CELL_BACKEND_CPU &&
               cell_machine_costs(isa, n->plan, &costs, message, sizeof message) &&
@@ -158,9 +159,9 @@ static json_t *launch_json(const Launch *l, bool limits) {
 
 static json_t *roofline_json(const Figures *f) {
   if (!f->limits) return json_null();
-  return json_pack("{s:f, s:f, s:f, s:f}", "instructions_per_second", f->machine.instructions,
+  return json_pack("{s:f, s:f, s:f, s:f, s:f}", "instructions_per_second", f->machine.instructions,
                    "bytes_per_second", f->machine.bytes, "seconds", f->bound, "share",
-                   f->bound / f->timing.median);
+                   f->bound / f->timing.median, "zeros_left", f->left);
 }
 
 static void print_json(const CellBenchOptions *o, const char *program, const CellNetwork *n,
@@ -294,6 +295,7 @@ bool cell_bench_update(const CellCli *cli, const CellBenchOptions *o, const char
   if (ok) {
     // memory before OpenBLAS is opened: it is ours
     f.peak = cell_bench_peak_bytes();
+    f.left = cell_bench_zeros_left(n, program, diag);
     count_launches(o, n, program, &f, diag);
     f.sgemm = cell_bench_sgemm(o->threads);
     if (cli->json)

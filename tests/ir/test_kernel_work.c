@@ -143,6 +143,13 @@ static void test_contracts(void **state) {
   contract(&c, 4, 8, 32);
   c.k.body->a.row_stride = 1, c.k.body->a.k_stride = 32;
   expect(&c, 4 * 32 * 0.1, 16 + 80 + 4 * 32);
+  // what is left without zeros, where they may be left out
+  c = begin(1, 1000);
+  c.costs.left = 0.5;
+  contract(&c, 4, 8, 32);
+  expect(&c, 4 * 32, 4 * (128 + 256 + 32));
+  c.k.body->sparse = true;
+  expect(&c, 4 * 32 * 0.5, 4 * (128 + 256 + 32));
 }
 
 int main(void) {
