@@ -148,6 +148,9 @@ static void test_contracts(void **state) {
   c.costs.left = 0.5;
   contract(&c, 4, 8, 32);
   expect(&c, 4 * 32, 4 * (128 + 256 + 32));
+  c = begin(1, 1000);
+  c.costs.left = 0.5;
+  contract(&c, 4, 8, 32);
   c.k.body->sparse = true;
   expect(&c, 4 * 32 * 0.5, 4 * (128 + 256 + 32));
 }
