@@ -11,6 +11,7 @@
 
 typedef struct {
   CellIsa isa;
+  CellIsa instructions; /* those there are: fewer than isa's where it is emulated */
   int lanes;
   LLVMContextRef context;
   LLVMModuleRef module;
@@ -231,6 +232,23 @@ typedef struct {
 } CellSelect;
 int64_t cell_ll_select_scratch(const CellBuild *g, const CellSelect *s);
 void cell_ll_select(CellBuild *g, const CellSelect *s);
+
+/* ---- llvm_sparse.c ---- */
+
+/* out[m, n] (+)= sum over k of a[m, k] b[n, k] where many entries of a are 0: a is contiguous along k, b and out
+ * along n. */
+typedef struct {
+  LLVMValueRef a, b, out; /* pointers to floats; m and k are strides a_rs, b_ks and out_rs apart */
+  int64_t a_rs, b_ks, out_rs;
+  LLVMValueRef m; /* at most m_most */
+  int64_t m_most, n, k;
+  LLVMValueRef add;     /* i1 */
+  LLVMValueRef scratch; /* room for cell_ll_sparse_scratch elements of 4 bytes */
+} CellSparse;
+int64_t cell_ll_sparse_scratch(CellBuild *g, const CellSparse *s);
+/* about, if half of a is 0 */
+double cell_ll_sparse_cycles(CellBuild *g, const CellSparse *s);
+void cell_ll_sparse(CellBuild *g, const CellSparse *s);
 
 /* ---- llvm_contract.c ---- */
 

@@ -11,6 +11,9 @@
  *        b that are not are turned first, where a's rows are long and many.
  * stream Lanes along n, for a single row of a and long rows of b.
  *
+ * Where many entries of a are 0 and may be left out, the product is made from lists of the others (llvm_sparse.c), if a
+ * count says that this takes fewer cycles.
+ *
  * k is cut into blocks whose panels stay in the first-level cache, m into blocks for the second level.
  * Products of bits are sums of selected rows (llvm_select.c) where the strides allow; else bits are written
  * out as floats first. Nothing depends on which task or thread runs it. */
@@ -30,8 +33,10 @@ enum {
   STREAMS = 8,            /* rows of b that are read side by side */
   FAR_ROW = 256,          /* floats between rows of b from which on reading across them is slow */
   AHEAD = 4,              /* rows of b that are fetched ahead of the one that is copied */
-  SHORT_K = 8,            /* written out in the outer form */
-  SHORT_DOT = 8,          /* vectors of k that are written out in the dot form */
+  SPARSE_M = 8,           /* rows and k from which on zeros may be left out */
+  SPARSE_K = 16,
+  SHORT_K = 8,   /* written out in the outer form */
+  SHORT_DOT = 8, /* vectors of k that are written out in the dot form */
 };
 
 // an operand of the function being emitted: element (row, k) at pointer + row * rs + k * ks
@@ -63,7 +68,7 @@ typedef struct {
  * there, are arguments. */
 typedef struct {
   int64_t m, n, k, strides[6];
-  bool a_bits, b_bits, selects, m_fixed, n_fixed;
+  bool a_bits, b_bits, selects, sparse, m_fixed, n_fixed;
 } Shape;
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -427,6 +432,29 @@ static void outer(Contract *c) {
   cell_ll_for_end(g, &k);
 }
 
+// ---- zeros ----
+
+// Whether a product without the zeros of `a` is expected to be faster than the dense one, and is made.
+static bool leave_out(Contract *c) {
+  CellBuild *g = c->g;
+  CellSparse s = {.a = c->a.pointer,
+                  .b = c->b.pointer,
+                  .out = c->out.pointer,
+                  .a_rs = c->a.rs,
+                  .b_ks = c->b.ks,
+                  .out_rs = c->out.rs,
+                  .m = c->m,
+                  .m_most = c->m_most,
+                  .n = c->n_most,
+                  .k = c->k,
+                  .add = c->add};
+  double dense = choose_tile(c, c->m_most, c->n_most) * (double)c->k;
+  if (c->n_most < g->lanes || cell_ll_sparse_cycles(g, &s) >= dense) return false;
+  s.scratch = take_scratch(c, cell_ll_sparse_scratch(g, &s));
+  cell_ll_sparse(g, &s);
+  return true;
+}
+
 // ---- stream form ----
 
 static bool streams(const Contract *c) {
@@ -622,6 +650,9 @@ static Shape shape_of(const CellContract *in) {
   shape.a_bits = in->a_bits, shape.b_bits = in->b_bits;
   shape.selects = cell_ll_selects(s, in->a_bits, in->b_bits);
   shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
+  shape.sparse = s->sparse && !in->a_bits && !in->b_bits && shape.n_fixed && s->a.k_stride == 1 &&
+                 s->b.row_stride == 1 && s->out.k_stride == 1 && s->m >= SPARSE_M &&
+                 s->k >= SPARSE_K;
   return shape;
 }
 
@@ -651,6 +682,7 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
     stream(c);
     return;
   }
+  if (s->sparse && leave_out(c)) return;
   bool both = c->a.ks == 1 && c->b.ks == 1 && c->k >= g->lanes && g->lanes >= 4;
   bool by_n = c->out.ks == 1 && c->b.rs == 1 && c->n_most >= g->lanes;
   bool by_m = c->out.rs == 1 && c->a.rs == 1 && c->m_most >= g->lanes;

@@ -101,7 +101,11 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
                                   const Source *const *sources, int count, CellIsa isa,
                                   LLVMTargetMachineRef machine, int64_t *scratch_bytes,
                                   char *message, size_t size) {
-  CellBuild g = {.isa = isa, .lanes = lanes_of(isa), .context = context, .arena = arena};
+  CellBuild g = {.isa = isa,
+                 .instructions = instructions_of(isa),
+                 .lanes = lanes_of(isa),
+                 .context = context,
+                 .arena = arena};
   const char *name = name_of(sources[0]);
   g.module = LLVMModuleCreateWithNameInContext(name, context);
   char *triple = LLVMGetTargetMachineTriple(machine);

@@ -56,7 +56,7 @@ CellTarget cell_target(CellIsa isa) {
 #endif
   t.stages = true;
   t.tune_lanes = t.lanes > 1;
-  t.sparse = CELL_SPARSE_NEVER;
+  t.sparse = t.lanes > 1 ? CELL_SPARSE_WORTH : CELL_SPARSE_NEVER;
   t.flops_per_cycle = 2.0 * 2 * t.lanes; // two units for multiply-adds
   t.l2_bytes_per_cycle = 32;
   t.memory_bytes_per_cycle = 4;

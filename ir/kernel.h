@@ -197,7 +197,7 @@ bool cell_is_state(const CellModule *m, const char *name);
 
 /* Whether products leave out exact zeros of modules that allow it: only those that are there, or also those that
  * come to light where sums are taken apart (sparse_terms.c), if a count says so or wherever it can be done (tests). */
-typedef enum { CELL_SPARSE_NEVER, CELL_SPARSE_WORTH, CELL_SPARSE_ALWAYS } CellSparse;
+typedef enum { CELL_SPARSE_NEVER, CELL_SPARSE_WORTH, CELL_SPARSE_ALWAYS } CellSparsity;
 
 /* What the kernels pass asks of a machine; the back end fills it (codegen.h). */
 typedef struct {
@@ -218,7 +218,7 @@ typedef struct {
   /* lane loops are brought into a form that vectors and registers fit (turn_sums.c, flatten_lanes.c,
    * cut_lanes.c) */
   bool tune_lanes;
-  CellSparse sparse;
+  CellSparsity sparse;
   bool stages; /* launches that do not depend on each other get one stage and stand together */
 } CellTarget;
 

@@ -34,6 +34,21 @@ static int64_t strides(int layout, int64_t rows, int64_t columns, int64_t *rs, i
 /* what bits are set: one in three; none; all; nine in ten; of each sample nearly the same third */
 typedef enum { SOME, NONE, ALL, MOST, ALIKE, FILLS } Fill;
 
+/* products that may leave out zeros, of numbers of which some are 0, of either sign: none; all; half; nine in ten;
+ * one in ten */
+typedef enum { DENSE, NO_ZEROS, ALL_ZEROS, HALF_ZEROS, MOSTLY_ZEROS, FEW_ZEROS, ZEROS } Zeros;
+
+static double *fill_zeros(CellArena *arena, const Arg *a, Zeros zeros) {
+  static const int tenths[ZEROS] = {0, 0, 10, 5, 9, 1};
+  double *x = CELL_NEW_ARRAY(arena, double, (size_t)a->count);
+  uint64_t random = 4;
+  for (int64_t i = 0; i < a->count; i++) {
+    x[i] = next_uniform(&random);
+    if (next_below(&random, 10) < tenths[zeros]) x[i] = next_below(&random, 2) ? 0 : -0.0;
+  }
+  return x;
+}
+
 /* NULL: as `compare` would */
 static double *fill_bits(CellArena *arena, const Arg *a, Fill fill) {
   if (a->dtype != CELL_BITS || fill == SOME) return NULL;
@@ -46,7 +61,7 @@ static double *fill_bits(CellArena *arena, const Arg *a, Fill fill) {
   return bits;
 }
 
-static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa isa) {
+static void run_zeros(const Case *x, int64_t all_columns, Fill fill, Zeros zeros, CellIsa isa) {
   CellArena *arena = cell_arena_create();
   int64_t columns = all_columns ? all_columns : x->n;
   int64_t rows = all_columns ? x->m : x->rows ? x->rows : x->m * x->tasks;
@@ -66,6 +81,7 @@ static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa is
   c->b = (CellView){arg(1), cell_affine(0), brs, bcs};
   c->out = (CellView){arg(2), cell_affine_var(0, x->m * ors), ors, ocs};
   c->m = x->m, c->n = x->n, c->k = x->k, c->add = x->add;
+  c->sparse = zeros != DENSE;
   if (all_columns) {
     c->a.base = cell_affine(skip);
     c->b.base = cell_affine_var(0, x->n * brs), c->out.base = cell_affine_var(0, x->n * ocs);
@@ -74,9 +90,16 @@ static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa is
     c->m_begin = cell_affine_var(0, x->m), c->m_limit = rows;
   }
   assert_valid(k);
-  const double *given[3] = {fill_bits(arena, &args[0], fill), fill_bits(arena, &args[1], fill)};
+  const double *given[3] = {zeros == DENSE || args[0].dtype == CELL_BITS
+                                ? fill_bits(arena, &args[0], fill)
+                                : fill_zeros(arena, &args[0], zeros),
+                            fill_bits(arena, &args[1], fill)};
   compare(plan_of(arena, k, args, 256), args, isa, 1e-5 + 3e-7 * (double)x->k, 7, given);
   cell_arena_destroy(arena);
+}
+
+static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa isa) {
+  run_zeros(x, all_columns, fill, DENSE, isa);
 }
 
 static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
@@ -170,6 +193,32 @@ static void fills(void **state) {
           run_filled(&cases[j].product, cases[j].columns, fill, isas[i]);
 }
 
+static void zeros(void **state) {
+  (void)state;
+  static const Cut cases[] = {
+      {{128, 400, 400, 0, 1, 0, false, 1, 0}, 0}, {{128, 200, 200, 0, 1, 0, true, 1, 0}, 0},
+      {{37, 416, 112, 0, 1, 0, true, 2, 60}, 0},  {{37, 64, 48, 0, 1, 0, false, 2, 38}, 0},
+      {{8, 48, 16, 0, 1, 0, true, 3, 20}, 0},     {{37, 48, 48, 0, 1, 0, true, 2, 0}, 0},
+      {{37, 13, 400, 0, 1, 0, false, 2, 50}, 0},  {{8, 8, 400, 0, 1, 0, true, 2, 0}, 0},
+      {{37, 8, 48, 0, 1, 0, false, 1, 0}, 0},     {{8, 400, 200, 0, 1, 0, false, 1, 0}, 0},
+      {{33, 121, 77, 0, 1, 0, true, 1, 0}, 0},    {{40, 35, 17, 0, 1, 0, false, 1, 0}, 0},
+      {{37, 109, 1003, 0, 1, 0, true, 2, 70}, 0}, {{64, 24, 4100, 0, 1, 0, false, 1, 0}, 0},
+      {{20, 200, 48, 0, 0, 0, true, 1, 0}, 0},    {{20, 200, 48, 1, 1, 0, true, 1, 0}, 0},
+      {{20, 200, 48, 0, 1, 1, false, 1, 0}, 0},   {{7, 48, 48, 0, 1, 0, true, 1, 0}, 0},
+      {{32, 48, 48, 0, 1, 0, true, 3, 0}, 130},   {{32, 48, 48, 3, 1, 0, true, 1, 0}, 0},
+  };
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
+  int n = all_isas(isas);
+  for (int i = 0; i < n; i++)
+    for (size_t j = 0; j < sizeof cases / sizeof *cases; j++)
+      for (Zeros share = NO_ZEROS; share < ZEROS; share++) {
+        const Case *x = &cases[j].product;
+        bool large = x->m * x->n * x->k > 1 << 20;
+        if (large && ((int)share + (int)j) % n != i) continue; // each with some vectors
+        run_zeros(x, cases[j].columns, SOME, share, isas[i]);
+      }
+}
+
 static CellStmt *add_product(CellKernel *k, CellStmt ***tail, CellView a, int b, CellView out,
                              int64_t m, int64_t n, int64_t kk) {
   CellStmt *c = cell_stmt(k, tail, CELL_K_CONTRACT);
@@ -227,7 +276,7 @@ static void steps(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(shapes), cmocka_unit_test(columns), cmocka_unit_test(random_shapes),
-      cmocka_unit_test(fills),  cmocka_unit_test(steps),
+      cmocka_unit_test(fills),  cmocka_unit_test(steps),   cmocka_unit_test(zeros),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

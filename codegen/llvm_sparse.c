@@ -1,0 +1,312 @@
+/* llvm_sparse.c - contractions of floats whose first operand is mostly zeros, as after a relu: what is multiplied by 0
+ * is left out.
+ *
+ * k is cut into blocks. For each block and each row of a, a list names what is not 0: where the row of b begins in a
+ * panel of the block, in bytes, and the value. With panels of 8 columns the row [0 2 0 0 -1 3] gives
+ *
+ *     offsets 32 128 160   values 2 -1 3
+ *
+ * Lists lie end to end, in the order in which they are read; a list ends where the next begins. Then, for as many columns
+ * as the registers hold and a block of k, b's part is copied into a panel that stays in the first level, and every row
+ * runs through its list: a broadcast, and a product with a row of the panel for each vector. The sums go through out
+ * between the blocks.
+ *
+ * Whether an element is 0 is not guessed but looked up: the compare of a vector selects a permutation that brings what
+ * is listed to the front, all is written, and the next vector is written over what was not. */
+#include "codegen/llvm_build.h"
+
+enum {
+  MOST_VECTORS = 13,     /* of a block of columns */
+  GRAIN = 8,             /* blocks of k begin at multiples of this */
+  MOST_K = 256,          /* longest block of k */
+  LISTS_BYTES = 1 << 20, /* of all rows that pass a panel before the next ones */
+  AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
+  GAP = 32               /* elements that may be written past the end of lists */
+};
+
+typedef struct {
+  CellBuild *g;
+  const CellSparse *s;
+  int vectors;              /* of a block of columns */
+  int step;                 /* elements of a that are compared at once */
+  int64_t most_k, k_blocks; /* longest block of k */
+  int64_t rows;             /* of a block of rows */
+  bool in_place;            /* b is read where it is */
+  int64_t pitch;            /* floats between rows of a panel */
+  int64_t room;             /* entries */
+  LLVMValueRef values;      /* offsets lie `room` elements behind */
+  LLVMValueRef ends;        /* i32 for each list */
+  LLVMValueRef panel, table;
+  LLVMValueRef at; /* i64: where the next entry goes, or the next list begins */
+} Sparse;
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+static Sparse plan(CellBuild *g, const CellSparse *s) {
+  Sparse l = {.g = g, .s = s};
+  bool wide = g->isa == CELL_ISA_AVX512;
+  int64_t total = ceil_div(s->n, g->lanes), near = wide ? 34 << 10 : 27 << 10;
+  l.vectors = (int)ceil_div(total, ceil_div(total, MOST_VECTORS));
+  l.step = g->instructions == CELL_ISA_AVX512 ? 16 : g->lanes > 1 ? 8 : 1;
+  l.pitch = (int64_t)l.vectors * g->lanes;
+  int64_t most = near / 4 / l.pitch / GRAIN * GRAIN, grains = ceil_div(s->k, GRAIN);
+  if (most > MOST_K) most = MOST_K;
+  l.k_blocks = ceil_div(grains, most / GRAIN);
+  l.most_k = ceil_div(grains, l.k_blocks) * GRAIN;
+  l.in_place = s->n % g->lanes == 0 && l.most_k * s->b_ks * 4 <= near;
+  if (l.in_place) l.pitch = s->b_ks;
+  int64_t fit = LISTS_BYTES / (8 * s->k);
+  l.rows =
+      fit >= s->m_most ? s->m_most : ceil_div(s->m_most, ceil_div(s->m_most, fit > 1 ? fit : 1));
+  l.room = (l.rows * s->k + GAP + 15) / 16 * 16;
+  return l;
+}
+
+static int64_t panel_floats(const Sparse *l) {
+  return l->in_place ? 0 : l->most_k * l->pitch;
+}
+
+int64_t cell_ll_sparse_scratch(CellBuild *g, const CellSparse *s) {
+  Sparse l = plan(g, s);
+  return panel_floats(&l) + 2 * l.room + l.rows * l.k_blocks;
+}
+
+double cell_ll_sparse_cycles(CellBuild *g, const CellSparse *s) {
+  // of an element of a; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
+  // and of each of its vectors; of a vector that is copied
+  const double ELEMENT = 0.7, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
+  Sparse l = plan(g, s);
+  double listed = (double)s->m_most * (double)s->k, cycles = listed * ELEMENT;
+  for (int64_t left = ceil_div(s->n, g->lanes); left > 0; left -= l.vectors) {
+    double vectors = (double)(left < l.vectors ? left : l.vectors), entry = vectors / 2 + 0.5;
+    cycles += listed / 2 * (entry > CHAIN ? entry : CHAIN);
+    cycles += (double)(s->m_most * l.k_blocks) * (LIST + SUM * vectors);
+    if (!l.in_place) cycles += (double)s->k * COPY * vectors;
+  }
+  return cycles;
+}
+
+// ---- lists ----
+
+static LLVMValueRef load_size(Sparse *l) {
+  return LLVMBuildLoad2(l->g->b, l->g->i64, l->at, "");
+}
+
+// where block number i begins: blocks differ by a grain at most
+static LLVMValueRef block_begin(Sparse *l, LLVMValueRef i) {
+  CellBuild *g = l->g;
+  int64_t grains = ceil_div(l->s->k, GRAIN);
+  LLVMValueRef at = LLVMBuildUDiv(g->b, cell_ll_mul(g, i, grains), cell_ll_i64(g, l->k_blocks), "");
+  return cell_ll_min(g, cell_ll_mul(g, at, GRAIN), cell_ll_i64(g, l->s->k));
+}
+
+// for every byte the numbers of its set bits, then those of the others; a byte each
+static LLVMValueRef permutations(CellBuild *g) {
+  LLVMValueRef f = LLVMGetNamedGlobal(g->module, "permutations");
+  if (f) return f;
+  LLVMValueRef rows[256];
+  for (unsigned bits = 0; bits < 256; bits++) {
+    uint64_t row = 0;
+    int at = 0;
+    for (unsigned set = 1; set + 1 > 0; set--)
+      for (uint64_t i = 0; i < 8; i++)
+        if ((bits >> i & 1) == set) row |= i << 8 * at++;
+    rows[bits] = LLVMConstInt(g->i64, row, false);
+  }
+  LLVMTypeRef type = LLVMArrayType2(g->i64, 256);
+  f = LLVMAddGlobal(g->module, type, "permutations");
+  LLVMSetInitializer(f, LLVMConstArray2(g->i64, rows, 256));
+  LLVMSetLinkage(f, LLVMInternalLinkage);
+  LLVMSetGlobalConstant(f, true);
+  return f;
+}
+
+// appends what of x is not 0; offsets: of the rows of the panel
+static void append(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
+  CellBuild *g = l->g;
+  // what is not a number is listed
+  LLVMValueRef there = LLVMBuildFCmp(g->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
+  LLVMValueRef size = load_size(l), count;
+  if (l->step == 1) {
+    count = LLVMBuildZExt(g->b, there, g->i64, "");
+  } else {
+    LLVMTypeRef bits_type = LLVMIntTypeInContext(g->context, (unsigned)l->step);
+    LLVMValueRef bits = LLVMBuildBitCast(g->b, there, bits_type, "");
+    LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i64, "");
+    count = cell_ll_unary(g, "llvm.ctpop", wide);
+    if (l->step == 16) {
+      LLVMTypeRef types[2] = {LLVMTypeOf(x), LLVMTypeOf(offsets)};
+      LLVMValueRef args[3] = {x, LLVMConstNull(types[0]), there};
+      x = cell_ll_call(g, "llvm.x86.avx512.mask.compress", &types[0], 1, args, 3);
+      args[0] = offsets, args[1] = LLVMConstNull(types[1]);
+      offsets = cell_ll_call(g, "llvm.x86.avx512.mask.compress", &types[1], 1, args, 3);
+    } else {
+      LLVMValueRef row = LLVMBuildInBoundsGEP2(g->b, g->i64, l->table, &wide, 1, "");
+      row = LLVMBuildLoad2(g->b, g->i64, row, "");
+      LLVMTypeRef bytes = LLVMVectorType(LLVMInt8TypeInContext(g->context), 8);
+      row = LLVMBuildZExt(g->b, LLVMBuildBitCast(g->b, row, bytes, ""), LLVMTypeOf(offsets), "");
+      LLVMValueRef args[2] = {x, row};
+      x = cell_ll_call(g, "llvm.x86.avx2.permps", NULL, 0, args, 2);
+      args[0] = offsets;
+      offsets = cell_ll_call(g, "llvm.x86.avx2.permd", NULL, 0, args, 2);
+    }
+  }
+  LLVMValueRef to = cell_ll_at(g, l->values, size);
+  cell_ll_store(g, x, to);
+  cell_ll_store(g, offsets, cell_ll_at(g, to, cell_ll_i64(g, l->room)));
+  LLVMBuildStore(g->b, cell_ll_add(g, size, count), l->at);
+}
+
+// the lists of rows [first, first + rows)
+static void make_lists(Sparse *l, LLVMValueRef first, LLVMValueRef rows) {
+  CellBuild *g = l->g;
+  const CellSparse *s = l->s;
+  LLVMTypeRef floats = cell_ll_vector(g, g->f32, l->step),
+              ints = cell_ll_vector(g, g->i32, l->step);
+  LLVMValueRef zero = cell_ll_i64(g, 0), offsets = cell_ll_alloca(g, ints);
+  bool masked = l->step > GRAIN || s->k % GRAIN != 0;
+  LLVMBuildStore(g->b, zero, l->at);
+  CellFor block, row, k;
+  cell_ll_for_begin(g, &block, zero, cell_ll_i64(g, l->k_blocks), 1, true);
+  LLVMValueRef k0 = block_begin(l, block.i);
+  LLVMValueRef end = block_begin(l, cell_ll_add(g, block.i, cell_ll_i64(g, 1)));
+  LLVMValueRef kc = cell_ll_sub(g, end, k0);
+  cell_ll_for_begin(g, &row, zero, rows, 1, false);
+  LLVMValueRef index = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->a_rs);
+  LLVMValueRef from = cell_ll_at(g, s->a, cell_ll_add(g, index, k0));
+  LLVMBuildStore(g->b, cell_ll_iota(g, l->step, 4 * l->pitch), offsets);
+  cell_ll_for_begin(g, &k, zero, kc, l->step, true);
+  LLVMValueRef mask =
+      masked && l->step > 1 ? cell_ll_mask(g, l->step, cell_ll_sub(g, kc, k.i)) : NULL;
+  LLVMValueRef here = LLVMBuildLoad2(g->b, ints, offsets, "");
+  append(l, cell_ll_masked_load(g, floats, cell_ll_at(g, from, k.i), mask), here);
+  LLVMValueRef step = cell_ll_int(g, here, 4 * l->pitch * l->step);
+  LLVMBuildStore(g->b, LLVMBuildAdd(g->b, here, step, ""), offsets);
+  cell_ll_for_end(g, &k);
+  LLVMValueRef list = cell_ll_add(g, cell_ll_mul(g, block.i, l->rows), row.i);
+  LLVMValueRef size = LLVMBuildTrunc(g->b, load_size(l), g->i32, "");
+  cell_ll_store(g, size, cell_ll_at(g, l->ends, list));
+  cell_ll_for_end(g, &row);
+  cell_ll_for_end(g, &block);
+}
+
+// ---- sums ----
+
+static LLVMValueRef vector_at(CellBuild *g, LLVMValueRef p, int v) {
+  return cell_ll_at(g, p, cell_ll_i64(g, (int64_t)v * g->lanes));
+}
+
+// rows [k0, end) of b, from column n on
+static void pack(Sparse *l, LLVMValueRef n, int vectors, LLVMValueRef mask, LLVMValueRef k0,
+                 LLVMValueRef end) {
+  CellBuild *g = l->g;
+  CellFor k;
+  cell_ll_for_begin(g, &k, k0, end, 1, true);
+  LLVMValueRef from = cell_ll_at(g, l->s->b, cell_ll_add(g, cell_ll_mul(g, k.i, l->s->b_ks), n));
+  LLVMValueRef to = cell_ll_at(g, l->panel, cell_ll_mul(g, cell_ll_sub(g, k.i, k0), l->pitch));
+  for (int64_t i = 0; i < (int64_t)vectors * g->lanes; i += CELL_LINE)
+    cell_ll_prefetch(g, cell_ll_at(g, from, cell_ll_i64(g, AHEAD * l->s->b_ks + i)));
+  for (int v = 0; v < vectors; v++)
+    cell_ll_store(
+        g, cell_ll_masked_load(g, g->vf, vector_at(g, from, v), v == vectors - 1 ? mask : NULL),
+        vector_at(g, to, v));
+  cell_ll_for_end(g, &k);
+}
+
+// The same pointer, which is kept in a register: else every load of a row would add base and index, which costs some
+// cores an instruction each.
+static LLVMValueRef in_register(CellBuild *g, LLVMValueRef p) {
+  LLVMTypeRef type = LLVMFunctionType(g->ptr, &g->ptr, 1, false);
+  LLVMValueRef nothing =
+      LLVMGetInlineAsm(type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
+  return LLVMBuildCall2(g->b, type, nothing, &p, 1, "");
+}
+
+// One row of a block: the list that begins at l->at, which goes on to the next. b: the panel
+static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
+                    LLVMValueRef from_out, LLVMValueRef b, LLVMValueRef list) {
+  CellBuild *g = l->g;
+  LLVMValueRef acc[MOST_VECTORS], zero = LLVMConstNull(g->vf);
+  for (int v = 0; v < vectors; v++) LLVMBuildStore(g->b, zero, acc[v] = cell_ll_alloca(g, g->vf));
+  CellIf start;
+  cell_ll_if_begin(g, &start, from_out);
+  for (int v = 0; v < vectors; v++)
+    LLVMBuildStore(
+        g->b, cell_ll_masked_load(g, g->vf, vector_at(g, out, v), v == vectors - 1 ? mask : NULL),
+        acc[v]);
+  cell_ll_if_end(g, &start);
+
+  CellFor entry;
+  LLVMValueRef begin = load_size(l);
+  LLVMValueRef end = cell_ll_load(g, g->i32, cell_ll_at(g, l->ends, list));
+  end = LLVMBuildZExt(g->b, end, g->i64, "");
+  LLVMBuildStore(g->b, end, l->at);
+  cell_ll_for_begin(g, &entry, begin, end, 1, false);
+  LLVMValueRef at = cell_ll_at(g, l->values, entry.i);
+  LLVMValueRef x = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
+  LLVMValueRef offset = cell_ll_load(g, g->i32, cell_ll_at(g, at, cell_ll_i64(g, l->room)));
+  offset = LLVMBuildZExt(g->b, offset, g->i64, "");
+  LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);
+  LLVMValueRef row = LLVMBuildInBoundsGEP2(g->b, byte, b, &offset, 1, "");
+  row = in_register(g, row);
+  for (int v = 0; v < vectors; v++) {
+    LLVMValueRef y = cell_ll_load(g, g->vf, vector_at(g, row, v));
+    LLVMBuildStore(g->b, cell_ll_fma(g, x, y, LLVMBuildLoad2(g->b, g->vf, acc[v], "")), acc[v]);
+  }
+  cell_ll_for_end(g, &entry);
+  for (int v = 0; v < vectors; v++)
+    cell_ll_masked_store(g, LLVMBuildLoad2(g->b, g->vf, acc[v], ""), vector_at(g, out, v),
+                         v == vectors - 1 ? mask : NULL);
+}
+
+// Every row of a block of them, `vectors` lane vectors from column n on; of the last those of the mask, NULL: all.
+static void sum_columns(Sparse *l, LLVMValueRef first, LLVMValueRef rows, LLVMValueRef n,
+                        int vectors, LLVMValueRef mask) {
+  CellBuild *g = l->g;
+  const CellSparse *s = l->s;
+  LLVMValueRef zero = cell_ll_i64(g, 0);
+  LLVMBuildStore(g->b, zero, l->at);
+  CellFor block, row;
+  cell_ll_for_begin(g, &block, zero, cell_ll_i64(g, l->k_blocks), 1, true);
+  LLVMValueRef k0 = block_begin(l, block.i), b = l->panel;
+  if (l->in_place)
+    b = cell_ll_at(g, s->b, cell_ll_add(g, cell_ll_mul(g, k0, s->b_ks), n));
+  else
+    pack(l, n, vectors, mask, k0, block_begin(l, cell_ll_add(g, block.i, cell_ll_i64(g, 1))));
+  LLVMValueRef from_out = LLVMBuildICmp(g->b, LLVMIntSGT, block.i, zero, "");
+  from_out = LLVMBuildOr(g->b, s->add, from_out, "");
+  cell_ll_for_begin(g, &row, zero, rows, 1, false);
+  LLVMValueRef index = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->out_rs);
+  LLVMValueRef list = cell_ll_add(g, cell_ll_mul(g, block.i, l->rows), row.i);
+  sum_row(l, cell_ll_at(g, s->out, cell_ll_add(g, index, n)), vectors, mask, from_out, b, list);
+  cell_ll_for_end(g, &row);
+  cell_ll_for_end(g, &block);
+}
+
+void cell_ll_sparse(CellBuild *g, const CellSparse *s) {
+  Sparse l = plan(g, s);
+  l.panel = s->scratch;
+  l.values = cell_ll_at(g, l.panel, cell_ll_i64(g, panel_floats(&l)));
+  l.ends = cell_ll_at(g, l.values, cell_ll_i64(g, 2 * l.room));
+  l.at = cell_ll_alloca(g, g->i64);
+  if (l.step == 8) l.table = permutations(g);
+  LLVMValueRef zero = cell_ll_i64(g, 0);
+  int64_t width = (int64_t)l.vectors * g->lanes, whole = s->n / width * width, rest = s->n - whole;
+  CellFor m, n;
+  cell_ll_for_begin(g, &m, zero, s->m, l.rows, false);
+  LLVMValueRef rows = cell_ll_min(g, cell_ll_i64(g, l.rows), cell_ll_sub(g, s->m, m.i));
+  make_lists(&l, m.i, rows);
+  if (whole > 0) {
+    cell_ll_for_begin(g, &n, zero, cell_ll_i64(g, whole), width, true);
+    sum_columns(&l, m.i, rows, n.i, l.vectors, NULL);
+    cell_ll_for_end(g, &n);
+  }
+  if (rest > 0) {
+    int64_t last = ceil_div(rest, g->lanes), there = rest - (last - 1) * g->lanes;
+    sum_columns(&l, m.i, rows, cell_ll_i64(g, whole), (int)last,
+                there < g->lanes ? cell_ll_mask(g, g->lanes, cell_ll_i64(g, there)) : NULL);
+  }
+  cell_ll_for_end(g, &m);
+}
