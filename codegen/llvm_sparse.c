@@ -21,6 +21,7 @@ enum {
   MOST_K = 256,          /* longest block of k */
   LISTS_BYTES = 1 << 20, /* of all rows that pass a panel before the next ones */
   AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
+  FAR_BYTES = 1 << 20,   /* of b, from which on it does not stay in the second level */
   GAP = 32               /* elements that may be written past the end of lists */
 };
 
@@ -224,6 +225,20 @@ static LLVMValueRef in_register(CellBuild *g, LLVMValueRef p) {
   return LLVMBuildCall2(g->b, type, nothing, &p, 1, "");
 }
 
+// While rows run through their lists each fetches a part of the panel that is copied next: of the next block of k, behind
+// the last one of the next columns.
+static void fetch_next(Sparse *l, LLVMValueRef next, LLVMValueRef row, int vectors) {
+  CellBuild *g = l->g;
+  int64_t each = ceil_div(l->most_k, l->s->m_most);
+  for (int64_t r = 0; r < each; r++) {
+    LLVMValueRef at = cell_ll_add(g, cell_ll_mul(g, row, each), cell_ll_i64(g, r));
+    at = cell_ll_min(g, at, cell_ll_i64(g, l->most_k - 1));
+    at = cell_ll_at(g, next, cell_ll_mul(g, at, l->s->b_ks));
+    for (int64_t i = 0; i < (int64_t)vectors * g->lanes; i += CELL_LINE)
+      cell_ll_prefetch(g, cell_ll_at(g, at, cell_ll_i64(g, i)));
+  }
+}
+
 // One row of a block: the list that begins at l->at, which goes on to the next. b: the panel
 static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
                     LLVMValueRef from_out, LLVMValueRef b, LLVMValueRef list) {
@@ -266,6 +281,7 @@ static void sum_columns(Sparse *l, LLVMValueRef first, LLVMValueRef rows, LLVMVa
                         int vectors, LLVMValueRef mask) {
   CellBuild *g = l->g;
   const CellSparse *s = l->s;
+  bool far = !l->in_place && 4 * s->k * s->n >= FAR_BYTES;
   LLVMValueRef zero = cell_ll_i64(g, 0);
   LLVMBuildStore(g->b, zero, l->at);
   CellFor block, row;
@@ -275,11 +291,17 @@ static void sum_columns(Sparse *l, LLVMValueRef first, LLVMValueRef rows, LLVMVa
     b = cell_ll_at(g, s->b, cell_ll_add(g, cell_ll_mul(g, k0, s->b_ks), n));
   else
     pack(l, n, vectors, mask, k0, block_begin(l, cell_ll_add(g, block.i, cell_ll_i64(g, 1))));
+  LLVMValueRef after = block_begin(l, cell_ll_add(g, block.i, cell_ll_i64(g, 1)));
+  LLVMValueRef is_last = LLVMBuildICmp(g->b, LLVMIntSGE, after, cell_ll_i64(g, s->k), "");
+  LLVMValueRef next_n = cell_ll_add(g, n, cell_ll_i64(g, (int64_t)vectors * g->lanes));
+  LLVMValueRef next = cell_ll_add(g, cell_ll_mul(g, after, s->b_ks), n);
+  next = cell_ll_at(g, s->b, LLVMBuildSelect(g->b, is_last, next_n, next, ""));
   LLVMValueRef from_out = LLVMBuildICmp(g->b, LLVMIntSGT, block.i, zero, "");
   from_out = LLVMBuildOr(g->b, s->add, from_out, "");
   cell_ll_for_begin(g, &row, zero, rows, 1, false);
   LLVMValueRef index = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->out_rs);
   LLVMValueRef list = cell_ll_add(g, cell_ll_mul(g, block.i, l->rows), row.i);
+  if (far) fetch_next(l, next, row.i, vectors);
   sum_row(l, cell_ll_at(g, s->out, cell_ll_add(g, index, n)), vectors, mask, from_out, b, list);
   cell_ll_for_end(g, &row);
   cell_ll_for_end(g, &block);
