@@ -7,8 +7,9 @@
 #include "ir/fuse.h"
 
 enum {
-  SHORT_CONCAT = 8,    /* entries of a concat that products read as a whole */
-  SMALL_PRODUCT = 4096 /* multiply-adds of a product of two matrices that is a nest as any other */
+  SHORT_CONCAT = 8, /* entries of a concat that products read as a whole */
+  LARGE_MATRIX =
+      1 << 18 /* entries of a matrix that is read from memory: once, for all rows of the other */
 };
 
 FuseVal *fuse_new_val(Fuse *f, CellDtype dtype, int rank, const int32_t *shape, uint32_t axes,
@@ -302,19 +303,18 @@ static void make_nest_contract(Fuse *f, FuseRegion *r, CellValue v) {
   if (!make_sum_of_pieces(f, r, op)) finish_op(f, op);
 }
 
-/* a product of two matrices that no sample has, large enough for the micro-kernel */
+/* a product of two matrices that no sample has, worth the micro-kernel */
 static bool is_matrix_product(const CellGraph *g, const CellNode *n) {
   const CellNode *a = cell_node(g, n->args[0]), *b = cell_node(g, n->args[1]);
   if (n->axes || n->over || n->rank != 2 || a->rank != 2 || b->rank != 2 || a->axes || b->axes)
     return false;
-  int64_t work = (int64_t)a->shape[0] * a->shape[1];
+  int summed = 0;
   for (int i = 0; i < 2; i++) {
     if (a->shape[i] < 2 || b->shape[i] < 2) return false;
-    if (!strchr(n->labels[0], n->labels[1][i])) work *= b->shape[i];
+    summed += strchr(n->labels[2], n->labels[0][i]) == NULL;
   }
-  int summed = 0;
-  for (int i = 0; i < 2; i++) summed += strchr(n->labels[2], n->labels[0][i]) == NULL;
-  return summed == 1 && work >= SMALL_PRODUCT;
+  return summed == 1 &&
+         (cell_count(g, n->args[0]) >= LARGE_MATRIX || cell_count(g, n->args[1]) >= LARGE_MATRIX);
 }
 
 /* Whether a contract is done by the micro-kernel over a whole tile (an anchor), and which of its loops are
