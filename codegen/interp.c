@@ -77,12 +77,17 @@ static void run_contract(Interp *in, const CellStmt *s) {
   int64_t n = clipped(in, s->n, &s->n_begin, s->n_limit);
   int64_t a = affine_value(in, &s->a.base), b = affine_value(in, &s->b.base);
   int64_t out = affine_value(in, &s->out.base);
+  int64_t u = s->terms > 0 ? affine_value(in, &s->u.base) : 0,
+          v = s->terms > 0 ? affine_value(in, &s->v.base) : 0;
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n && !in->failed; j++) {
       double sum = 0;
       for (int64_t k = 0; k < s->k; k++)
         sum += factor(in, s->a.buffer, a + i * s->a.row_stride + k * s->a.k_stride) *
                factor(in, s->b.buffer, b + j * s->b.row_stride + k * s->b.k_stride);
+      for (int64_t t = 0; t < s->terms; t++)
+        sum += factor(in, s->u.buffer, u + i * s->u.row_stride + t * s->u.k_stride) *
+               factor(in, s->v.buffer, v + j * s->v.row_stride + t * s->v.k_stride);
       double *p = element(in, s->out.buffer, out + i * s->out.row_stride + j * s->out.k_stride);
       if (p) *p = s->add ? *p + sum : sum;
     }

@@ -244,6 +244,9 @@ typedef struct {
   int64_t m_most, n, k;
   LLVMValueRef add;     /* i1 */
   LLVMValueRef scratch; /* room for cell_ll_sparse_scratch elements of 4 bytes */
+  /* and += sum over t < terms of u[m, t] v[n, t], v contiguous along n */
+  LLVMValueRef u, v;
+  int64_t terms, u_rs, u_ts, v_ts;
 } CellSparse;
 int64_t cell_ll_sparse_scratch(CellBuild *g, const CellSparse *s);
 /* about, if half of a is 0 */
@@ -258,6 +261,7 @@ typedef struct {
   const CellStmt *stmt;
   bool a_bits, b_bits;
   LLVMValueRef a, b, out; /* pointers */
+  LLVMValueRef u, v;      /* the same; null without terms */
   LLVMValueRef a_bit, b_bit;
   LLVMValueRef m, n;
   LLVMValueRef scratch;

@@ -67,7 +67,7 @@ typedef struct {
 /* All that a contraction's function depends on; where its operands begin, and whether it adds to what is
  * there, are arguments. */
 typedef struct {
-  int64_t m, n, k, strides[6];
+  int64_t m, n, k, strides[6], terms, term_strides[4]; /* of u, then v */
   bool a_bits, b_bits, selects, sparse, m_fixed, n_fixed;
 } Shape;
 
@@ -434,8 +434,9 @@ static void outer(Contract *c) {
 
 // ---- zeros ----
 
-// Whether a product without the zeros of `a` is expected to be faster than the dense one, and is made.
-static bool leave_out(Contract *c) {
+// Whether a product without the zeros of `a` is expected to be faster than the dense one, and is made; terms: the short
+// one beside it, or NULL
+static bool leave_out(Contract *c, const Contract *terms) {
   CellBuild *g = c->g;
   CellSparse s = {.a = c->a.pointer,
                   .b = c->b.pointer,
@@ -450,6 +451,10 @@ static bool leave_out(Contract *c) {
                   .add = c->add};
   double dense = choose_tile(c, c->m_most, c->n_most) * (double)c->k;
   if (c->n_most < g->lanes || cell_ll_sparse_cycles(g, &s) >= dense) return false;
+  if (terms) {
+    s.u = terms->a.pointer, s.v = terms->b.pointer, s.terms = terms->k;
+    s.u_rs = terms->a.rs, s.u_ts = terms->a.ks, s.v_ts = terms->b.ks;
+  }
   s.scratch = take_scratch(c, cell_ll_sparse_scratch(g, &s));
   cell_ll_sparse(g, &s);
   return true;
@@ -648,6 +653,11 @@ static Shape shape_of(const CellContract *in) {
   shape.strides[2] = s->b.row_stride, shape.strides[3] = s->b.k_stride;
   shape.strides[4] = s->out.row_stride, shape.strides[5] = s->out.k_stride;
   shape.a_bits = in->a_bits, shape.b_bits = in->b_bits;
+  shape.terms = s->terms;
+  if (s->terms > 0) {
+    shape.term_strides[0] = s->u.row_stride, shape.term_strides[1] = s->u.k_stride;
+    shape.term_strides[2] = s->v.row_stride, shape.term_strides[3] = s->v.k_stride;
+  }
   shape.selects = cell_ll_selects(s, in->a_bits, in->b_bits);
   shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
   shape.sparse = s->sparse && !in->a_bits && !in->b_bits && shape.n_fixed && s->a.k_stride == 1 &&
@@ -656,33 +666,12 @@ static Shape shape_of(const CellContract *in) {
   return shape;
 }
 
-static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
+static void dense(Contract *c) {
   CellBuild *g = c->g;
-  c->m = c->m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
-  c->n = c->n_fixed ? cell_ll_i64(g, s->n) : LLVMGetParam(f, 6);
-  c->scratch = LLVMGetParam(f, 7);
-  c->add = LLVMGetParam(f, 8);
-  c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
-  c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
-  c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
-  if (s->selects) {
-    select_rows(c, LLVMGetParam(f, 1));
-    return;
-  }
-  if (s->a_bits)
-    c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
-  if (s->b_bits)
-    c->b = expand_bits(c, c->b.pointer, LLVMGetParam(f, 3), c->b.rs, c->b.ks, c->n, c->n_most);
-
-  // strides of extents of 1 mean nothing
-  if (c->m_most == 1) c->a.rs = c->out.rs = 1;
-  if (c->n_most == 1) c->b.rs = c->out.ks = 1;
-  if (c->k == 1) c->a.ks = c->b.ks = 1;
   if (streams(c)) {
     stream(c);
     return;
   }
-  if (s->sparse && leave_out(c)) return;
   bool both = c->a.ks == 1 && c->b.ks == 1 && c->k >= g->lanes && g->lanes >= 4;
   bool by_n = c->out.ks == 1 && c->b.rs == 1 && c->n_most >= g->lanes;
   bool by_m = c->out.rs == 1 && c->a.rs == 1 && c->m_most >= g->lanes;
@@ -712,9 +701,46 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   }
 }
 
+static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
+  CellBuild *g = c->g;
+  c->m = c->m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
+  c->n = c->n_fixed ? cell_ll_i64(g, s->n) : LLVMGetParam(f, 6);
+  c->scratch = LLVMGetParam(f, 7);
+  c->add = LLVMGetParam(f, 8);
+  c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
+  c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
+  c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
+  if (s->selects) {
+    select_rows(c, LLVMGetParam(f, 1));
+    return;
+  }
+  if (s->a_bits)
+    c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
+  if (s->b_bits)
+    c->b = expand_bits(c, c->b.pointer, LLVMGetParam(f, 3), c->b.rs, c->b.ks, c->n, c->n_most);
+
+  // strides of extents of 1 mean nothing
+  if (c->m_most == 1) c->a.rs = c->out.rs = 1;
+  if (c->n_most == 1) c->b.rs = c->out.ks = 1;
+  if (c->k == 1) c->a.ks = c->b.ks = 1;
+  Contract terms = *c;
+  if (s->terms > 0) {
+    terms.a = (Operand){LLVMGetParam(f, 9), s->term_strides[0], s->term_strides[1]};
+    terms.b = (Operand){LLVMGetParam(f, 10), s->term_strides[2], s->term_strides[3]};
+    terms.k = s->terms, terms.add = LLVMConstInt(g->i1, 1, false);
+  }
+  bool near = s->terms == 0 || s->term_strides[2] == 1;
+  if (s->sparse && near && leave_out(c, s->terms > 0 ? &terms : NULL)) return;
+  dense(c);
+  if (s->terms == 0) return;
+  dense(&terms);
+  if (terms.scratch_used > c->scratch_used) c->scratch_used = terms.scratch_used;
+}
+
 void cell_ll_contract(CellBuild *g, const CellContract *in) {
-  LLVMTypeRef types[9] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64, g->i64, g->ptr, g->i1};
-  LLVMTypeRef type = LLVMFunctionType(g->none, types, 9, false);
+  LLVMTypeRef types[11] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64,
+                           g->i64, g->ptr, g->i1,  g->ptr, g->ptr};
+  LLVMTypeRef type = LLVMFunctionType(g->none, types, 11, false);
   Shape shape = shape_of(in);
   LLVMValueRef f = NULL;
   for (int i = 0; i < g->contract_count && !f; i++)
@@ -731,8 +757,8 @@ void cell_ll_contract(CellBuild *g, const CellContract *in) {
     struct CellContractFunction made = {shape, f};
     CELL_PUSH(g->arena, g->contracts, g->contract_count, g->contract_capacity, made);
   }
-  LLVMValueRef args[9] = {in->a,     in->a_bit,   in->b,
-                          in->b_bit, in->out,     in->m,
-                          in->n,     in->scratch, LLVMConstInt(g->i1, in->stmt->add, false)};
-  LLVMBuildCall2(g->b, type, f, args, 9, "");
+  LLVMValueRef add = LLVMConstInt(g->i1, in->stmt->add, false);
+  LLVMValueRef args[11] = {in->a, in->a_bit,   in->b, in->b_bit, in->out, in->m,
+                           in->n, in->scratch, add,   in->u,     in->v};
+  LLVMBuildCall2(g->b, type, f, args, 11, "");
 }

@@ -67,7 +67,8 @@ static bool reads(const CellStmt *s, int value, bool list) {
     if (s->index.loaded == value || s->begin.loaded == value) return true;
     if (s->kind == CELL_K_CONTRACT &&
         (s->a.base.loaded == value || s->b.base.loaded == value || s->out.base.loaded == value ||
-         s->m_begin.loaded == value || s->n_begin.loaded == value))
+         s->u.base.loaded == value || s->v.base.loaded == value || s->m_begin.loaded == value ||
+         s->n_begin.loaded == value))
       return true;
     if (s->kind == CELL_K_LET || s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE)
       for (int i = 0; i < 3; i++)
@@ -657,6 +658,11 @@ static void emit_contract(Lower *l, const CellStmt *s) {
   if (!c.a_bits) c.a = cell_ll_at(g, c.a, c.a_bit);
   if (!c.b_bits) c.b = cell_ll_at(g, c.b, c.b_bit);
   c.out = cell_ll_at(g, pointer_of(l, s->out.buffer), affine(l, &s->out.base, 0));
+  c.u = c.v = LLVMConstNull(g->ptr);
+  if (s->terms > 0) {
+    c.u = cell_ll_at(g, pointer_of(l, s->u.buffer), affine(l, &s->u.base, 0));
+    c.v = cell_ll_at(g, pointer_of(l, s->v.buffer), affine(l, &s->v.base, 0));
+  }
   LLVMValueRef m = affine(l, &s->m_begin, 0), n = affine(l, &s->n_begin, 0);
   c.m = cell_ll_i64(g, s->m), c.n = cell_ll_i64(g, s->n);
   if (s->m_limit > 0) c.m = cell_ll_sub(g, clipped(l, m, s->m, s->m_limit), m);

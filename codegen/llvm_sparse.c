@@ -239,9 +239,34 @@ static void fetch_next(Sparse *l, LLVMValueRef next, LLVMValueRef row, int vecto
   }
 }
 
+// what a row's short product needs, in the first block of k
+typedef struct {
+  LLVMValueRef is_first, u, v; /* i1; the row's u, the columns' v */
+} Terms;
+
+static void add_terms(Sparse *l, const Terms *terms, int vectors, LLVMValueRef mask,
+                      const LLVMValueRef *acc) {
+  CellBuild *g = l->g;
+  CellIf first;
+  cell_ll_if_begin(g, &first, terms->is_first);
+  for (int64_t t = 0; t < l->s->terms; t++) {
+    LLVMValueRef u =
+        cell_ll_load(g, g->f32, cell_ll_at(g, terms->u, cell_ll_i64(g, t * l->s->u_ts)));
+    LLVMValueRef v = cell_ll_at(g, terms->v, cell_ll_i64(g, t * l->s->v_ts));
+    u = cell_ll_splat(g, u, g->lanes);
+    for (int i = 0; i < vectors; i++) {
+      LLVMValueRef y =
+          cell_ll_masked_load(g, g->vf, vector_at(g, v, i), i == vectors - 1 ? mask : NULL);
+      LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, acc[i], "");
+      LLVMBuildStore(g->b, cell_ll_fma(g, u, y, sum), acc[i]);
+    }
+  }
+  cell_ll_if_end(g, &first);
+}
+
 // One row of a block: the list that begins at l->at, which goes on to the next. b: the panel
 static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
-                    LLVMValueRef from_out, LLVMValueRef b, LLVMValueRef list) {
+                    LLVMValueRef from_out, LLVMValueRef b, LLVMValueRef list, const Terms *terms) {
   CellBuild *g = l->g;
   LLVMValueRef acc[MOST_VECTORS], zero = LLVMConstNull(g->vf);
   for (int v = 0; v < vectors; v++) LLVMBuildStore(g->b, zero, acc[v] = cell_ll_alloca(g, g->vf));
@@ -252,6 +277,7 @@ static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
         g->b, cell_ll_masked_load(g, g->vf, vector_at(g, out, v), v == vectors - 1 ? mask : NULL),
         acc[v]);
   cell_ll_if_end(g, &start);
+  if (l->s->terms > 0) add_terms(l, terms, vectors, mask, acc);
 
   CellFor entry;
   LLVMValueRef begin = load_size(l);
@@ -302,7 +328,14 @@ static void sum_columns(Sparse *l, LLVMValueRef first, LLVMValueRef rows, LLVMVa
   LLVMValueRef index = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->out_rs);
   LLVMValueRef list = cell_ll_add(g, cell_ll_mul(g, block.i, l->rows), row.i);
   if (far) fetch_next(l, next, row.i, vectors);
-  sum_row(l, cell_ll_at(g, s->out, cell_ll_add(g, index, n)), vectors, mask, from_out, b, list);
+  Terms terms = {0};
+  if (s->terms > 0) {
+    LLVMValueRef at = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->u_rs);
+    terms.is_first = LLVMBuildICmp(g->b, LLVMIntEQ, block.i, zero, "");
+    terms.u = cell_ll_at(g, s->u, at), terms.v = cell_ll_at(g, s->v, n);
+  }
+  sum_row(l, cell_ll_at(g, s->out, cell_ll_add(g, index, n)), vectors, mask, from_out, b, list,
+          &terms);
   cell_ll_for_end(g, &row);
   cell_ll_for_end(g, &block);
 }

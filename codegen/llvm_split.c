@@ -66,8 +66,8 @@ static bool reads(const CellStmt *s, int value, bool list) {
   for (; s; s = list ? s->next : NULL) {
     if (s->index.loaded == value || s->begin.loaded == value) return true;
     if (s->kind == CELL_K_CONTRACT) {
-      const CellAffine *affines[] = {&s->a.base, &s->b.base, &s->out.base, &s->m_begin,
-                                     &s->n_begin};
+      const CellAffine *affines[] = {&s->a.base,  &s->b.base, &s->out.base, &s->m_begin,
+                                     &s->n_begin, &s->u.base, &s->v.base};
       for (size_t i = 0; i < sizeof affines / sizeof *affines; i++)
         if (affines[i]->loaded == value) return true;
     }
@@ -221,6 +221,8 @@ static void copy_contract(Split *x, CellStmt ***tail, const CellStmt *s) {
   to->b = copy_view(x, &s->b, false);
   to->out = copy_view(x, &s->out, true);
   to->m = s->m, to->n = s->n, to->k = s->k, to->add = s->add, to->sparse = s->sparse;
+  to->terms = s->terms;
+  if (s->terms > 0) to->u = copy_view(x, &s->u, false), to->v = copy_view(x, &s->v, false);
   to->m_limit = s->m_limit, to->n_limit = s->n_limit;
   if (s->m_limit > 0) to->m_begin = cell_affine_var(new_param(x, s->m_begin), 1);
   if (s->n_limit > 0) to->n_begin = cell_affine_var(new_param(x, s->n_begin), 1);

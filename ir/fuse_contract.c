@@ -92,12 +92,26 @@ static void zero_view(FuseEmit *e, FuseOp *op, CellBufferRef out, const FuseSegm
 
 /* ---- first steps ---- */
 
+/* a copy of a value into a place beside others */
+static bool is_piece(const FuseOp *scan, const FuseOp *p) {
+  return p->kind == FUSE_SCALAR && p->scalar == CELL_OP_COUNT && p->region->scan == scan &&
+         p->arg_count == 1 && p->args[0].kind == FUSE_VALUE;
+}
+
 /* whether a value that a step reads is zero in the first one: a carry that starts so, or something times it */
 static bool is_zero_first(const FuseOp *scan, const FuseVal *val, int depth) {
   for (int i = 0; i < scan->carry_count; i++)
     if (scan->carries[i] == val) return val->from_zero;
-  if (depth == 0 || val->producer_count != 1) return false;
+  if (depth == 0 || val->producer_count < 1) return false;
   const FuseOp *p = val->producers[0];
+  if (is_piece(scan, p)) {
+    bool all = true;
+    for (int i = 0; i < val->producer_count; i++)
+      all &= is_piece(scan, val->producers[i]) &&
+             is_zero_first(scan, val->producers[i]->args[0].val, depth - 1);
+    return all;
+  }
+  if (val->producer_count != 1) return false;
   if (p->kind != FUSE_SCALAR || p->scalar != CELL_OP_MUL || p->region->scan != scan) return false;
   for (int i = 0; i < p->arg_count; i++)
     if (p->args[i].kind == FUSE_VALUE && is_zero_first(scan, p->args[i].val, depth - 1))
@@ -126,12 +140,50 @@ static int order_segments(const FuseEmit *e, const FuseOp *op, int *order) {
   return always > 0 ? always : 1;
 }
 
+/* ---- short products beside sparse ones ---- */
+
+enum { MOST_TERMS = 8 };
+
+static bool has_only_plain_loops(const FuseOp *op) {
+  for (int l = 0; l < op->loop_count; l++)
+    if (l != op->loop_m && l != op->loop_n && l != op->loop_k) return false;
+  return true;
+}
+
+/* A short product of the same rows and columns goes along with a sparse one, whose sums it then shares: both always
+ * run, or both in later steps. Takes such segments out of the order; with[i]: the one that goes along with segment i,
+ * or -1. Returns how many segments are left. */
+static int join_terms(const FuseOp *op, int *order, int *always, int *with) {
+  int count = op->segment_count, left = 0, kept_always = *always;
+  bool *gone = cell_malloc((size_t)count + 1);
+  for (int i = 0; i < count; i++) with[i] = -1;
+  for (int i = 0; i < count && has_only_plain_loops(op); i++) {
+    const FuseSegment *t = &op->segments[order[i]];
+    if (t->k_extent > MOST_TERMS || t->a.val->dtype != CELL_F || t->a.val->sparse) continue;
+    for (int j = 0; j < count && !gone[i]; j++) {
+      const FuseSegment *s = &op->segments[order[j]];
+      if (!s->a.val->sparse || gone[j] || with[order[j]] >= 0 || s->k_extent <= MOST_TERMS ||
+          (i < *always) != (j < *always) || s->m_offset != t->m_offset ||
+          s->n_offset != t->n_offset || s->m_extent != t->m_extent || s->n_extent != t->n_extent)
+        continue;
+      with[order[j]] = order[i], gone[i] = true;
+      if (i < *always) kept_always--;
+    }
+  }
+  for (int i = 0; i < count; i++)
+    if (!gone[i]) order[left++] = order[i];
+  *always = kept_always;
+  free(gone);
+  return left;
+}
+
 void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
   CellBufferRef out = fuse_place_of(e, op->out, true);
   int *order = CELL_NEW_ARRAY(e->f->arena, int, op->segment_count + 1);
-  int always = order_segments(e, op, order);
+  int *with = CELL_NEW_ARRAY(e->f->arena, int, op->segment_count + 1);
+  int always = order_segments(e, op, order), count = join_terms(op, order, &always, with);
   bool cut = is_cut(e, op, op->loop_m), cut_n = is_cut(e, op, op->loop_n);
-  for (int i = 0; i < op->segment_count; i++) {
+  for (int i = 0; i < count; i++) {
     FuseSegment *s = &op->segments[order[i]];
     CellBufferRef a = fuse_place_of(e, s->a.val, false), b = fuse_place_of(e, s->b.val, false);
     int64_t m = cut ? e->k->tile : s->m_extent, limit = cut ? e->k->extent : 0, repeat = 1,
@@ -191,6 +243,14 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
         base =
             cell_affine_add(base, cell_affine_scale(fuse_loop_affine(e, op, l), out_coef(op, l)));
     c->out = (CellView){out, base, om, on};
+    if (with[order[i]] >= 0) {
+      FuseSegment *t = &op->segments[with[order[i]]];
+      c->terms = t->k_extent;
+      c->u = (CellView){fuse_place_of(e, t->a.val, false), view_base(e, op, &t->a, around),
+                        loop_coef(&t->a, op->loop_m), loop_coef(&t->a, op->loop_k)};
+      c->v = (CellView){fuse_place_of(e, t->b.val, false), view_base(e, op, &t->b, around),
+                        loop_coef(&t->b, op->loop_n), loop_coef(&t->b, op->loop_k)};
+    }
     while (opened-- > 0) fuse_close(e);
   }
   fuse_begin_op(e);

@@ -8,7 +8,9 @@ static bool touched(const CellStmt *s, const CellStmt *without, CellBufferRef bu
       return true;
     if (s->kind == CELL_K_CONTRACT &&
         (cell_same_buffer(s->a.buffer, buffer) || cell_same_buffer(s->b.buffer, buffer) ||
-         cell_same_buffer(s->out.buffer, buffer)))
+         cell_same_buffer(s->out.buffer, buffer) ||
+         (s->terms > 0 &&
+          (cell_same_buffer(s->u.buffer, buffer) || cell_same_buffer(s->v.buffer, buffer)))))
       return true;
     if (s->kind == CELL_K_LOOP && touched(s->body, without, buffer)) return true;
   }

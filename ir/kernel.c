@@ -15,6 +15,7 @@ CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
   if (kind == CELL_K_CONTRACT) {
     s->m_begin.loaded = s->n_begin.loaded = -1;
     s->a.base.loaded = s->b.base.loaded = s->out.base.loaded = -1;
+    s->u.base.loaded = s->v.base.loaded = -1;
   }
 
   // what gives a value or a variable gets the next number

@@ -19,7 +19,8 @@
  *   STORE buffer[index] = value, or += when `add`.
  *   CONTRACT  out[m, n] (+)= sum over k of a[m, k] * b[n, k], three strided views; one micro-kernel
  *         generator a back end. Views of out overlap neither a nor b. `sparse`: many entries of a are
- *         exactly 0, and what they multiply may be left out.
+ *         exactly 0, and what they multiply may be left out. With `terms` it also adds the short product
+ *         sum over t of u[m, t] * v[n, t].
  *
  * Text form (kernel_print.c), for tests and for --stage kernels:
  *
@@ -111,6 +112,8 @@ struct CellStmt {
   CellAffine m_begin, n_begin;
   int64_t m_limit, n_limit;
   bool sparse;
+  CellView u, v; /* as a and b, t for k */
+  int64_t terms; /* 0: none */
 };
 
 typedef struct {

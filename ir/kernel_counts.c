@@ -147,9 +147,12 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
   case CELL_K_CONTRACT: {
     double m = (double)trips(c, &s->m_begin, s->m, s->m_limit),
            n = (double)trips(c, &s->n_begin, s->n, s->n_limit);
-    sum->contract_flops += times * 2 * m * n * (double)s->k;
+    sum->contract_flops += times * 2 * m * n * (double)(s->k + s->terms);
     if (cell_is_bits(c->k, s->a.buffer)) sum->bit_flops += times * 2 * m * n * (double)s->k;
-    if (c->costs) c->instructions += issues * contract_instructions(c, s, m, n);
+    if (c->costs) {
+      c->instructions += issues * contract_instructions(c, s, m, n);
+      c->instructions += issues * m * (double)s->terms * ceil(n / c->costs->lanes);
+    }
     break;
   }
   default: break;
@@ -206,6 +209,12 @@ static double traffic(const Count *c, const CellStmt *s, const CellStmt **loops,
         bytes += element_bytes(c, s->a.buffer) * m * k * elements(c, &s->a.base, loops);
       if (arg < 0 || s->b.buffer.index == arg)
         bytes += element_bytes(c, s->b.buffer) * n * k * elements(c, &s->b.base, loops);
+      if (s->terms > 0 && (arg < 0 || s->u.buffer.index == arg))
+        bytes +=
+            element_bytes(c, s->u.buffer) * m * (double)s->terms * elements(c, &s->u.base, loops);
+      if (s->terms > 0 && (arg < 0 || s->v.buffer.index == arg))
+        bytes +=
+            element_bytes(c, s->v.buffer) * n * (double)s->terms * elements(c, &s->v.base, loops);
       if (arg < 0 || s->out.buffer.index == arg)
         bytes += (s->add ? 2 : 1) * element_bytes(c, s->out.buffer) * m * n *
                  elements(c, &s->out.base, loops);

@@ -114,6 +114,11 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_side(key, &s->n_begin, s->n, s->n_limit);
     add(key, (uint64_t)s->k);
     add(key, pair(s->add, s->sparse));
+    add(key, (uint64_t)s->terms);
+    if (s->terms > 0) {
+      add_view(key, &s->u);
+      add_view(key, &s->v);
+    }
     break;
   }
 }

@@ -93,8 +93,16 @@ static void print_contract(CellText *out, const CellStmt *s) {
     print_range(out, &s->n_begin, s->n, s->n_limit);
   else
     cell_text_printf(out, "%lld", (long long)s->n);
-  cell_text_printf(out, " k %lld%s%s\n", (long long)s->k, s->sparse ? " sparse" : "",
+  cell_text_printf(out, " k %lld%s%s", (long long)s->k, s->sparse ? " sparse" : "",
                    s->add ? " add" : "");
+  if (s->terms > 0) {
+    cell_text_printf(out, " and ");
+    print_view(out, &s->u, 'm', 't');
+    cell_text_printf(out, " ");
+    print_view(out, &s->v, 'n', 't');
+    cell_text_printf(out, " t %lld", (long long)s->terms);
+  }
+  cell_text_printf(out, "\n");
 }
 
 static void print_stmt(CellText *out, const CellStmt *s, int depth) {

@@ -188,6 +188,12 @@ static void check_contract(Verify *v, const CellStmt *s) {
     n = count_range(v, s->n, &s->n_begin, s->n_limit);
   check_view(v, &s->a, m, k, false, "a of a contract");
   check_view(v, &s->b, n, k, false, "b of a contract");
+  if (s->terms > 0) {
+    Range t = {true, 0, s->terms - 1};
+    if (check_view(v, &s->u, m, t, false, "u of a contract") != CELL_F ||
+        check_view(v, &s->v, n, t, false, "v of a contract") != CELL_F)
+      fault(v, "a contract's terms are not floats");
+  }
   if (check_view(v, &s->out, m, n, true, "out of a contract") != CELL_F)
     fault(v, "a contract stores to a buffer that does not hold floats");
   if (check_view(v, &s->a, m, k, false, "a of a contract") == CELL_I ||
