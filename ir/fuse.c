@@ -175,9 +175,10 @@ static void emit_kernels(Fuse *f, FuseKernel **kernels, int count, CellPlanProgr
 
 static bool plan_program(Fuse *f, const CellGraph *program_graph, CellPlanProgram *program) {
   CellPlan *plan = f->plan;
-  bool sparse = f->target->sparse != CELL_SPARSE_NEVER && f->m->sparse;
-  if (sparse)
-    program_graph = fuse_sparse_terms(program_graph, f->target->sparse == CELL_SPARSE_ALWAYS);
+  bool always = f->target->sparse == CELL_SPARSE_ALWAYS, sparse = f->m->sparse && always;
+  if (f->target->sparse == CELL_SPARSE_WORTH)
+    sparse = f->m->sparse && fuse_sparse_pays(program_graph);
+  if (sparse) program_graph = fuse_sparse_terms(program_graph, always);
   const CellGraph *g = fuse_prepare(program_graph);
   FuseRegion *r = fuse_region(f, g, NULL, NULL);
   if (sparse) r->sparse = fuse_sparse_values(f->arena, g, NULL);

@@ -229,7 +229,9 @@ bool fuse_makes_zeros(CellOp op);
 bool fuse_is_zero(const CellGraph *g, CellValue v); /* everywhere */
 bool *fuse_sparse_values(CellArena *arena, const CellGraph *g, const bool *carries);
 bool *fuse_sparse_carries(CellArena *arena, const CellGraph *g, const CellNode *scan);
-/* sparse_terms.c: a graph without minimize entries, in which products read such values where a count says so,
+/* sparse_terms.c: whether a program has so much to multiply that leaving out zeros pays at all. */
+bool fuse_sparse_pays(const CellGraph *g);
+/* A graph without minimize entries, in which products read such values where a count says so,
  * or wherever they can. */
 CellGraph *fuse_sparse_terms(const CellGraph *g, bool always);
 

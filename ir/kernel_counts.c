@@ -93,6 +93,13 @@ static double bits_share(const Count *c, const CellStmt *s, double m) {
   return share;
 }
 
+// Of a product without zeros: what is left is brought to all lanes and multiplied along n; for that every vector of a
+// is compared, and two permutations bring numbers and places together.
+static double sparse_instructions(const Count *c, const CellStmt *s, double m, double n) {
+  double k = (double)s->k, lanes = c->costs->lanes;
+  return c->costs->left * m * k * (ceil(n / lanes) + 1) + 3 * m * ceil(k / lanes);
+}
+
 // the cheapest of the ways to lay lanes over a product; a bit selects its row or leaves it out
 static double contract_instructions(const Count *c, const CellStmt *s, double m, double n) {
   double k = (double)s->k, lanes = c->costs->lanes;
@@ -102,7 +109,7 @@ static double contract_instructions(const Count *c, const CellStmt *s, double m,
   if (cell_is_bits(c->k, s->a.buffer) || cell_is_bits(c->k, s->b.buffer))
     share = bits_share(c, s, m);
   else if (s->sparse)
-    share = c->costs->left;
+    return sparse_instructions(c, s, m, n);
   return fmin(along_n, fmin(along_m, along_k)) * share;
 }
 

@@ -78,6 +78,7 @@ static void fewer_samples(CellGraph *g, int32_t samples) {
 }
 
 CellGraph *cell_zeros_graph(const CellGraph *program, int32_t samples) {
+  if (!fuse_sparse_pays(program)) return cell_graph_like(program, program->name);
   CellGraph *g = fuse_sparse_terms(program, false);
   fewer_samples(g, samples);
   bool *sparse = fuse_sparse_values(g->arena, g, NULL);

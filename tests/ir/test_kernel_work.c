@@ -152,7 +152,7 @@ static void test_contracts(void **state) {
   c.costs.left = 0.5;
   contract(&c, 4, 8, 32);
   c.k.body->sparse = true;
-  expect(&c, 4 * 32 * 0.5, 4 * (128 + 256 + 32));
+  expect(&c, 4 * 32 * 0.5 * (1 + 1) + 3 * 4 * 4, 4 * (128 + 256 + 32));
 }
 
 int main(void) {
