@@ -105,12 +105,10 @@ static double contract_instructions(const Count *c, const CellStmt *s, double m,
   double k = (double)s->k, lanes = c->costs->lanes;
   double along_n = m * k * ceil(n / lanes), along_m = n * k * ceil(m / lanes),
          along_k = m * n * ceil(k / lanes);
-  double share = 1;
+  double least = fmin(along_n, fmin(along_m, along_k));
   if (cell_is_bits(c->k, s->a.buffer) || cell_is_bits(c->k, s->b.buffer))
-    share = bits_share(c, s, m);
-  else if (s->sparse)
-    return sparse_instructions(c, s, m, n);
-  return fmin(along_n, fmin(along_m, along_k)) * share;
+    return least * bits_share(c, s, m);
+  return s->sparse ? fmin(least, sparse_instructions(c, s, m, n)) : least;
 }
 
 // ---- all at once ----
