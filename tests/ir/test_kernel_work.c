@@ -143,16 +143,21 @@ static void test_contracts(void **state) {
   contract(&c, 4, 8, 32);
   c.k.body->a.row_stride = 1, c.k.body->a.k_stride = 32;
   expect(&c, 4 * 32 * 0.1, 16 + 80 + 4 * 32);
-  // what is left without zeros, where they may be left out
-  c = begin(1, 1000);
+  // what is left without zeros, each brought to all lanes, and looked for; the dense product where that is less
+  c = begin(1, 10000);
   c.costs.left = 0.5;
-  contract(&c, 4, 8, 32);
-  expect(&c, 4 * 32, 4 * (128 + 256 + 32));
-  c = begin(1, 1000);
+  contract(&c, 4, 64, 32);
+  expect(&c, 4 * 32 * 8, 4 * (128 + 2048 + 256));
+  c = begin(1, 10000);
+  c.costs.left = 0.5;
+  contract(&c, 4, 64, 32);
+  c.k.body->sparse = true;
+  expect(&c, 4 * 32 * 0.5 * (8 + 1) + 3 * 4 * 4, 4 * (128 + 2048 + 256));
+  c = begin(1, 10000);
   c.costs.left = 0.5;
   contract(&c, 4, 8, 32);
   c.k.body->sparse = true;
-  expect(&c, 4 * 32 * 0.5 * (1 + 1) + 3 * 4 * 4, 4 * (128 + 256 + 32));
+  expect(&c, 4 * 32, 4 * (128 + 256 + 32));
 }
 
 int main(void) {
