@@ -72,7 +72,7 @@ static bool fits(FuseIterations *it, const CellStmt *s) {
     case CELL_K_LET: break;
     case CELL_K_ACC: it->declared[s->value] = true; break;
     case CELL_K_UPDATE:
-      if (!it->declared[s->value]) return false;
+      if (!it->declared[s->value] && !it->may_sum) return false;
       break;
     case CELL_K_LOAD:
     case CELL_K_STORE:

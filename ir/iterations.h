@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
   CellKernel *k;
   CellStmt *loop;
+  bool may_sum;          /* set by the user: sums that begin outside may go on in every iteration */
   bool *inside;          /* by variable: of a loop in it */
   bool *declared;        /* by value: an accumulator of it */
   int64_t *least, *most; /* by variable inside: its values */
@@ -29,7 +30,7 @@ typedef struct {
 /* For the loops of a kernel to which up to as many variables as it has, and three times as many values, are added
  * meanwhile. */
 void fuse_iterations_begin(FuseIterations *it, CellKernel *k);
-/* Whether iterations of a loop without a limit are independent: sums begin and end within one, and what is written is
+/* Whether iterations of a loop without a limit are independent: sums begin and end within one (but see may_sum), and what is written is
  * `own`, or written where no other iteration reads or writes. (What is own with step 0 is written by each before it
  * reads it: nobody else writes it.) Contractions and loops whose ranges vary are not understood: false. */
 bool fuse_iterations_independent(FuseIterations *it, CellStmt *loop);

@@ -14,7 +14,9 @@
  * A row of 5 fills a third of a vector, is folded across its lanes, and all that follows from it is worked out number
  * by number. The other way round nothing is folded and every operation fills its vector; what lies apart is gathered.
  * The cheaper way by a count of operations is taken. Iterations must not depend on each other: what is written outside of
- * the loop's own scratch is written where no other iteration reads or writes, and sums begin and end within one. */
+ * the loop's own scratch is written where no other iteration reads or writes.
+ *
+ * Loops over an axis have no lanes before; one that only takes a maximum, its place or a sum gets them here. */
 #include "ir/fuse.h"
 #include "ir/iterations.h"
 
@@ -76,6 +78,24 @@ static double across(Turn *t, const CellStmt *s, bool text) {
     }
   }
   return sum;
+}
+
+/* Whether a loop only takes sums, a maximum or its place over what lies in a row: lanes then go along it. */
+static bool is_sum(const CellStmt *loop) {
+  bool sums = false;
+  for (const CellStmt *s = loop->body; s; s = s->next) {
+    int64_t step = s->kind == CELL_K_LOAD ? cell_affine_coef(&s->index, loop->var) : 0;
+    switch (s->kind) {
+    case CELL_K_CONST:
+    case CELL_K_LET: break;
+    case CELL_K_LOAD:
+      if (s->index.loaded >= 0 || step < 0 || step > 1) return false;
+      break;
+    case CELL_K_UPDATE: sums = true; break;
+    default: return false;
+    }
+  }
+  return sums;
 }
 
 static bool has_lanes(const CellStmt *s) {
@@ -174,7 +194,10 @@ static void walk(Turn *t, CellStmt *s) {
   for (; s; s = s->next) {
     if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
     walk(t, s->body);
-    consider(t, s);
+    if (s->loop == CELL_LOOP_SERIAL && s->extent >= t->target->lanes && is_sum(s))
+      s->loop = CELL_LOOP_LANES;
+    else
+      consider(t, s);
   }
 }
 
@@ -182,5 +205,6 @@ void fuse_turn_lanes(CellKernel *k, const CellTarget *target) {
   if (!target->tune_lanes) return;
   Turn t = {.k = k, .target = target};
   fuse_iterations_begin(&t.it, k); // each turned loop brings a variable
+  t.it.may_sum = true; // lanes have sums of their own, which are added up behind the loop
   walk(&t, k->body);
 }
