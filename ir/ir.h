@@ -72,7 +72,7 @@ extern const CellOpInfo cell_op_info[CELL_OP_COUNT];
 double cell_scalar_eval(CellOp op, double a, double b, double c);
 
 typedef int32_t CellValue; /* number of a node in its graph */
-#define CELL_NONE ((CellValue) - 1)
+#define CELL_NONE ((CellValue)-1)
 
 typedef struct CellGraph CellGraph;
 
