@@ -210,17 +210,10 @@ static void rename_value(Cut *c, int *value, void *context) {
   if (*value == r->from) *value = r->to;
 }
 
-static CellAffine moved_affine(CellAffine a, int from, int to) {
-  int64_t coef = cell_affine_coef(&a, from);
-  if (coef == 0) return a;
-  a = cell_affine_add(a, cell_affine_var(from, -coef));
-  return cell_affine_add(a, cell_affine_var(to, coef));
-}
-
 static void move_var(CellStmt *s, bool list, int from, int to) {
   for (; s; s = list ? s->next : NULL) {
-    s->index = moved_affine(s->index, from, to);
-    s->begin = moved_affine(s->begin, from, to);
+    s->index = cell_affine_put(s->index, from, cell_affine_var(to, 1));
+    s->begin = cell_affine_put(s->begin, from, cell_affine_var(to, 1));
     if (s->kind == CELL_K_LOOP) move_var(s->body, true, from, to);
   }
 }
@@ -250,7 +243,8 @@ static void take_over(Cut *c, int *value, void *context) {
   if (again(c, *value)) {
     load = cell_stmt(c->k, h->tail, s->kind);
     load->dtype = s->dtype, load->number = s->number, load->buffer = s->buffer;
-    load->index = moved_affine(s->index, c->var[c->defined[*value]], h->loop->var);
+    load->index =
+        cell_affine_put(s->index, c->var[c->defined[*value]], cell_affine_var(h->loop->var, 1));
   } else {
     load = cell_stmt(c->k, h->tail, CELL_K_LOAD);
     load->buffer = (CellBufferRef){true, h->slot_of[*value]};

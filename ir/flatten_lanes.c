@@ -102,17 +102,12 @@ static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times) {
   lanes->loop = CELL_LOOP_LANES, lanes->extent = f->lanes->extent;
   inside = &lanes->body;
 
-  CellScratch s = {.dtype = CELL_F, .name = "a row several times"};
-  s.count = times * lanes->extent, s.offset = k->scratch_bytes;
-  k->scratch_bytes += (s.count * 4 + 63) / 64 * 64;
-  CellBufferRef place = {true, k->scratch_count};
-  CELL_PUSH(k->arena, k->scratch, k->scratch_count, k->scratch_capacity, s);
+  CellBufferRef place = {true,
+                         cell_scratch_add(k, CELL_F, times * lanes->extent, "a row several times")};
 
   CellStmt *copy = cell_stmt(k, &inside, CELL_K_LOAD);
   copy->buffer = load->buffer;
-  int64_t coef = cell_affine_coef(&load->index, f->lanes->var);
-  copy->index = cell_affine_add(load->index, cell_affine_var(f->lanes->var, -coef));
-  copy->index = cell_affine_add(copy->index, cell_affine_var(lanes->var, coef));
+  copy->index = cell_affine_put(load->index, f->lanes->var, cell_affine_var(lanes->var, 1));
   CellStmt *store = cell_stmt(k, &inside, CELL_K_STORE);
   store->buffer = place, store->args[0] = copy->value;
   store->index =
@@ -121,15 +116,6 @@ static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times) {
   load->buffer = place;
   load->index = cell_affine_var(f->lanes->var, 1);
   return rows;
-}
-
-// row r = begin + at_once * (the new r)
-static CellAffine moved(const Flatten *f, CellAffine a, CellAffine begin, int64_t at_once) {
-  int64_t coef = cell_affine_coef(&a, f->rows->var);
-  if (coef == 0) return a;
-  a = cell_affine_add(a, cell_affine_var(f->rows->var, -coef));
-  a = cell_affine_add(a, cell_affine_scale(begin, coef));
-  return cell_affine_add(a, cell_affine_var(f->rows->var, coef * at_once));
 }
 
 static void flatten(Flatten *f, CellStmt **link) {
@@ -142,9 +128,11 @@ static void flatten(Flatten *f, CellStmt **link) {
   }
   *link = rows;
 
+  // row r = begin + at_once * (the new r)
   bool all = at_once == rows->extent;
+  CellAffine row = cell_affine_add(rows->begin, cell_affine_var(rows->var, all ? 0 : at_once));
   for (CellStmt *s = lanes->body; s; s = s->next)
-    s->index = moved(f, s->index, rows->begin, all ? 0 : at_once);
+    s->index = cell_affine_put(s->index, rows->var, row);
   lanes->extent *= at_once;
   rows->extent /= at_once;
   rows->begin = cell_affine(0);

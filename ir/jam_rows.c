@@ -32,7 +32,6 @@ typedef struct {
 } Values;
 
 typedef struct {
-  CellKernel *k;
   const CellTarget *target;
   FuseIterations it;
   CellStmt *loop;
@@ -73,12 +72,9 @@ static bool fits(Jam *j, CellStmt *loop) {
 
 // with begin + ROWS v + row for the loop's variable v
 static CellAffine moved(const Jam *j, CellAffine a, int row) {
-  int64_t coef = cell_affine_coef(&a, j->loop->var);
-  if (coef != 0) {
-    a = cell_affine_add(a, cell_affine_var(j->loop->var, coef * (ROWS - 1)));
-    a = cell_affine_add(a, cell_affine_scale(j->loop->begin, coef));
-    a.base += coef * row;
-  }
+  CellAffine at = cell_affine_add(j->loop->begin, cell_affine_var(j->loop->var, ROWS));
+  at.base += row;
+  a = cell_affine_put(a, j->loop->var, at);
   if (a.loaded >= 0) a.loaded = j->made[a.loaded].of[row];
   return a;
 }
@@ -110,7 +106,7 @@ static void move_reads(const Jam *j, CellStmt *s, int row) {
 
 // a copy of a statement that is no loop and no contract
 static CellStmt *copy_of(Jam *j, const CellStmt *s) {
-  CellStmt *list = NULL, **tail = &list, *copy = cell_stmt(j->k, &tail, s->kind);
+  CellStmt *list = NULL, **tail = &list, *copy = cell_stmt(j->it.k, &tail, s->kind);
   copy->span = s->span, copy->dtype = s->dtype, copy->op = s->op, copy->number = s->number;
   copy->reduce = s->reduce, copy->buffer = s->buffer, copy->index = s->index, copy->add = s->add;
   memcpy(copy->args, s->args, sizeof copy->args);
@@ -142,8 +138,8 @@ static void walk(Jam *j, CellStmt *s) {
     if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
     walk(j, s->body);
     if (!fits(j, s)) continue;
-    int values = j->k->value_count;
-    j->made = CELL_NEW_ARRAY(j->k->arena, Values, (size_t)values + 1);
+    int values = j->it.k->value_count;
+    j->made = CELL_NEW_ARRAY(j->it.k->arena, Values, (size_t)values + 1);
     for (int v = 0; v < values; v++)
       for (int r = 0; r < ROWS; r++) j->made[v].of[r] = v;
     j->loop = s;
@@ -154,7 +150,7 @@ static void walk(Jam *j, CellStmt *s) {
 
 void fuse_jam_rows(CellKernel *k, const CellTarget *target) {
   if (!target->tune_lanes) return;
-  Jam j = {.k = k, .target = target};
+  Jam j = {.target = target};
   fuse_iterations_begin(&j.it, k);
   walk(&j, k->body);
 }

@@ -87,6 +87,20 @@ int64_t cell_affine_coef(const CellAffine *a, int var) {
   return 0;
 }
 
+CellAffine cell_affine_put(CellAffine a, int var, CellAffine by) {
+  int64_t coef = cell_affine_coef(&a, var);
+  if (coef == 0) return a;
+  a = cell_affine_add(a, cell_affine_var(var, -coef));
+  return cell_affine_add(a, cell_affine_scale(by, coef));
+}
+
+int cell_scratch_add(CellKernel *k, CellDtype dtype, int64_t count, const char *name) {
+  CellScratch s = {.dtype = dtype, .count = count, .offset = k->scratch_bytes, .name = name};
+  k->scratch_bytes += (count * 4 + 63) / 64 * 64;
+  CELL_PUSH(k->arena, k->scratch, k->scratch_count, k->scratch_capacity, s);
+  return k->scratch_count - 1;
+}
+
 bool cell_affine_equal(const CellAffine *a, const CellAffine *b) {
   if (a->base != b->base || a->term_count != b->term_count || a->loaded != b->loaded) return false;
   if (a->loaded >= 0 && a->loaded_coef != b->loaded_coef) return false;

@@ -259,8 +259,12 @@ CellAffine cell_affine_add(CellAffine a, CellAffine b); /* at most one of them h
 CellAffine cell_affine_scale(CellAffine a, int64_t by);
 CellAffine cell_affine_var(int var, int64_t coef);
 int64_t cell_affine_coef(const CellAffine *a, int var); /* 0: the variable is not in it */
+CellAffine cell_affine_put(CellAffine a, int var,
+                           CellAffine by); /* `by` for the variable, which may be in it */
 bool cell_affine_equal(const CellAffine *a, const CellAffine *b);
 bool cell_same_buffer(CellBufferRef a, CellBufferRef b);
+/* A new scratch buffer behind the others: its number. */
+int cell_scratch_add(CellKernel *k, CellDtype dtype, int64_t count, const char *name);
 static inline bool cell_is_bits(const CellKernel *k, CellBufferRef b) {
   return !b.scratch && k->args[b.index] == CELL_BITS;
 }

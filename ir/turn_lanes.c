@@ -29,7 +29,6 @@ enum {
 };
 
 typedef struct {
-  CellKernel *k;
   const CellTarget *target;
   FuseIterations it; /* of the loop at hand */
 } Turn;
@@ -122,21 +121,12 @@ static int64_t at_once(const Turn *t) {
   return n;
 }
 
-// with begin + count * (the outer loop's variable, if there is one) + lane for the loop's variable
-static CellAffine moved(const Turn *t, CellAffine a, CellAffine begin, int64_t count, int lane) {
-  int64_t coef = cell_affine_coef(&a, t->it.loop->var),
-          outer = count < t->it.loop->extent ? count : 0;
-  if (coef == 0) return a;
-  a = cell_affine_add(a, cell_affine_var(t->it.loop->var, coef * (outer - 1)));
-  a = cell_affine_add(a, cell_affine_scale(begin, coef));
-  return cell_affine_add(a, cell_affine_var(lane, coef));
-}
-
-static void turn(Turn *t, CellStmt *s, CellAffine begin, int64_t count, int lane) {
+// iteration: what stands for the loop's variable; of `count` lanes, number `lane`
+static void turn(Turn *t, CellStmt *s, CellAffine iteration, int64_t count, int lane) {
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
       s->loop = s->extent <= UNROLLED ? CELL_LOOP_UNROLL : CELL_LOOP_SERIAL;
-      turn(t, s->body, begin, count, lane);
+      turn(t, s->body, iteration, count, lane);
       continue;
     }
     const FuseWritten *w = s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE
@@ -150,26 +140,23 @@ static void turn(Turn *t, CellStmt *s, CellAffine begin, int64_t count, int lane
       s->index = cell_affine_add(cell_affine_scale(i, count), cell_affine_var(lane, 1));
       s->buffer.index = w->made;
     } else {
-      s->index = moved(t, s->index, begin, count, lane);
+      s->index = cell_affine_put(s->index, t->it.loop->var, iteration);
     }
   }
 }
 
 static void make_own(Turn *t, int64_t count) {
-  CellKernel *k = t->k;
+  CellKernel *k = t->it.k;
   for (int i = 0; i < t->it.written_count; i++) {
     FuseWritten *w = &t->it.written[i];
     if (!w->own) continue;
-    CellScratch s = k->scratch[w->buffer.index];
-    s.count = (w->high - w->low + 1) * count, s.offset = k->scratch_bytes;
-    k->scratch_bytes += (s.count * 4 + 63) / 64 * 64;
-    w->made = k->scratch_count;
-    CELL_PUSH(k->arena, k->scratch, k->scratch_count, k->scratch_capacity, s);
+    const CellScratch *s = &k->scratch[w->buffer.index];
+    w->made = cell_scratch_add(k, s->dtype, (w->high - w->low + 1) * count, s->name);
   }
 }
 
 static void consider(Turn *t, CellStmt *loop) {
-  CellKernel *k = t->k;
+  CellKernel *k = t->it.k;
   if (loop->extent < 2 || !has_lanes(loop->body)) return;
   if (!fuse_iterations_independent(&t->it, loop) || !is_cheaper(t)) return;
   int64_t own = 0, count = at_once(t);
@@ -181,7 +168,10 @@ static void consider(Turn *t, CellStmt *loop) {
   CellStmt *body = loop->body, **tail = &loop->body;
   CellStmt *lanes = cell_stmt(k, &tail, CELL_K_LOOP);
   lanes->loop = CELL_LOOP_LANES, lanes->extent = count, lanes->body = body;
-  turn(t, body, loop->begin, count, lanes->var);
+  CellAffine iteration = cell_affine_add(loop->begin, cell_affine_var(lanes->var, 1));
+  if (count < loop->extent)
+    iteration = cell_affine_add(iteration, cell_affine_var(loop->var, count));
+  turn(t, body, iteration, count, lanes->var);
   loop->begin = cell_affine(0);
   if (count < loop->extent) {
     loop->extent /= count;
@@ -203,7 +193,7 @@ static void walk(Turn *t, CellStmt *s) {
 
 void fuse_turn_lanes(CellKernel *k, const CellTarget *target) {
   if (!target->tune_lanes) return;
-  Turn t = {.k = k, .target = target};
+  Turn t = {.target = target};
   fuse_iterations_begin(&t.it, k); // each turned loop brings a variable
   t.it.may_sum = true; // lanes have sums of their own, which are added up behind the loop
   walk(&t, k->body);
