@@ -351,11 +351,13 @@ static bool is_read(const Work *w, CellValue carry, int terms) {
   return false;
 }
 
-/* The terms that the carries of a scan have behind a step, as values of a copy of its body; whether any has. */
+/* The terms that the carries of a scan have behind a step, as values of a copy of its body; whether any has. Those that
+ * are to be left alone have none. */
 static bool find_carries(Work *w, const CellNode *n, const CellValue *args, Work *probe,
-                         Split *carries) {
+                         const bool *left_alone, Split *carries) {
   bool any = false;
   for (int i = 0; i < n->carry_count; i++) {
+    if (left_alone[i]) continue;
     CellPortName name = cell_port_name("carry", i);
     CellValue in = cell_find_input(probe->to, name.text);
     if (in == CELL_NONE || !fuse_is_zero(w->to, args[i])) continue;
@@ -390,7 +392,21 @@ static void new_carries(const Work *probe, Split *carries, int count, Places *wh
     }
 }
 
-static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
+/* Whether a carry has the same terms where the body sees the others apart: it may hold one of them as it was. */
+static bool same_terms(Work *body, const Split *x, const Work *probe, const Split *carry) {
+  if (!x->exists || x->count != carry->count) return false;
+  for (int t = 0; t < x->count; t++) {
+    const CellNode *u = cell_node(body->to, x->terms[t].u),
+                   *was = cell_node(probe->to, carry->terms[t].u);
+    if (x->terms[t].w != copy_to(body->to, probe->to, carry->terms[t].w)) return false;
+    if ((u->op == CELL_OP_CONST) != (was->op == CELL_OP_CONST) || u->number != was->number)
+      return false;
+  }
+  return true;
+}
+
+/* CELL_NONE: one more carry is to be left alone */
+static CellValue try_scan(Work *w, const CellNode *n, const CellValue *args, bool *left_alone) {
   int axis = 0, old = n->carry_count, made = 0;
   while (!(n->over >> axis & 1)) axis++;
   CellArena *arena = w->to->arena;
@@ -404,7 +420,7 @@ static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
   Split *carries = CELL_NEW_ARRAY(arena, Split, old + 1),
         *results = CELL_NEW_ARRAY(arena, Split, old + 1);
   Places *which = CELL_NEW_ARRAY(arena, Places, old + 1);
-  bool any = find_carries(w, n, args, &probe, carries);
+  bool any = find_carries(w, n, args, &probe, left_alone, carries);
   new_carries(&probe, carries, old, which, &made);
 
   // the carries as the body sees them
@@ -437,7 +453,11 @@ static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
       continue;
     }
     Split x = split_of(&body, v, 0);
-    CELL_ASSERT(x.exists && x.count == carries[number].count);
+    if (!same_terms(&body, &x, &probe, &carries[number])) {
+      left_alone[number] = true;
+      free(map);
+      return CELL_NONE;
+    }
     cell_output(body.to, o->name, x.s);
     for (int t = 0; t < x.count; t++) {
       int at = which[number].at[t];
@@ -468,6 +488,13 @@ static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
   }
   CELL_PUSH(arena, w->scans, w->scan_count, w->scan_capacity, ((Scan){scan, results}));
   return scan;
+}
+
+static CellValue split_scan(Work *w, const CellNode *n, const CellValue *args) {
+  bool *left_alone = CELL_NEW_ARRAY(w->to->arena, bool, n->carry_count + 1);
+  CellValue made = CELL_NONE;
+  while (made == CELL_NONE) made = try_scan(w, n, args, left_alone);
+  return made;
 }
 
 // ---- all nodes ----

@@ -94,6 +94,8 @@ static void scan(Maker *m, CellValue *first, CellValue *second) {
   CellValue a = layer(m, pair(m, step, pair(m, carry[0], carry[1])), n[0]);
   CellValue b = layer(m, below(m, 2) ? pair(m, a, carry[1]) : pair(m, carry[1], carry[0]), n[1]);
   if (below(m, 4) == 0) b = cell_op2(body, CELL_OP_ADD, b, carry[1]); // what was there is kept
+  // the second may hold the first one's last value beside its own
+  if (n[1] > n[0] && below(m, 2)) b = pair(m, layer(m, carry[1], n[1] - n[0]), carry[0]);
   cell_output(body, "carry0", a);
   cell_output(body, "carry1", b);
   m->g = outer;
