@@ -701,6 +701,13 @@ static void dense(Contract *c) {
   }
 }
 
+// strides of extents of 1 mean nothing
+static void drop_strides(Contract *c) {
+  if (c->m_most == 1) c->a.rs = c->out.rs = 1;
+  if (c->n_most == 1) c->b.rs = c->out.ks = 1;
+  if (c->k == 1) c->a.ks = c->b.ks = 1;
+}
+
 static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   CellBuild *g = c->g;
   c->m = c->m_fixed ? cell_ll_i64(g, s->m) : LLVMGetParam(f, 5);
@@ -710,28 +717,25 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
   c->a = (Operand){LLVMGetParam(f, 0), s->strides[0], s->strides[1]};
   c->b = (Operand){LLVMGetParam(f, 2), s->strides[2], s->strides[3]};
   c->out = (Operand){LLVMGetParam(f, 4), s->strides[4], s->strides[5]};
-  if (s->selects) {
-    select_rows(c, LLVMGetParam(f, 1));
-    return;
-  }
-  if (s->a_bits)
-    c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
-  if (s->b_bits)
-    c->b = expand_bits(c, c->b.pointer, LLVMGetParam(f, 3), c->b.rs, c->b.ks, c->n, c->n_most);
-
-  // strides of extents of 1 mean nothing
-  if (c->m_most == 1) c->a.rs = c->out.rs = 1;
-  if (c->n_most == 1) c->b.rs = c->out.ks = 1;
-  if (c->k == 1) c->a.ks = c->b.ks = 1;
   Contract terms = *c;
   if (s->terms > 0) {
     terms.a = (Operand){LLVMGetParam(f, 9), s->term_strides[0], s->term_strides[1]};
     terms.b = (Operand){LLVMGetParam(f, 10), s->term_strides[2], s->term_strides[3]};
     terms.k = s->terms, terms.add = LLVMConstInt(g->i1, 1, false);
+    drop_strides(&terms);
   }
-  bool near = s->terms == 0 || s->term_strides[2] == 1;
-  if (s->sparse && near && leave_out(c, s->terms > 0 ? &terms : NULL)) return;
-  dense(c);
+  if (s->selects) {
+    select_rows(c, LLVMGetParam(f, 1));
+  } else {
+    if (s->a_bits)
+      c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
+    if (s->b_bits)
+      c->b = expand_bits(c, c->b.pointer, LLVMGetParam(f, 3), c->b.rs, c->b.ks, c->n, c->n_most);
+    drop_strides(c);
+    bool near = s->terms == 0 || s->term_strides[2] == 1;
+    if (s->sparse && near && leave_out(c, s->terms > 0 ? &terms : NULL)) return;
+    dense(c);
+  }
   if (s->terms == 0) return;
   dense(&terms);
   if (terms.scratch_used > c->scratch_used) c->scratch_used = terms.scratch_used;

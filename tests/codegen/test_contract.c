@@ -61,21 +61,28 @@ static double *fill_bits(CellArena *arena, const Arg *a, Fill fill) {
   return bits;
 }
 
-static void run_zeros(const Case *x, int64_t all_columns, Fill fill, Zeros zeros, CellIsa isa) {
+// terms: of a short product beside a sparse one
+static void run_zeros(const Case *x, int64_t all_columns, Fill fill, Zeros zeros, int64_t terms,
+                      CellIsa isa) {
   CellArena *arena = cell_arena_create();
   int64_t columns = all_columns ? all_columns : x->n;
   int64_t rows = all_columns ? x->m : x->rows ? x->rows : x->m * x->tasks;
   int64_t ars, acs, brs, bcs, ors, ocs;
-  Arg args[3] = {
+  Arg args[5] = {
       {x->a >= 3 ? CELL_BITS : CELL_F, strides(x->a, rows, x->k, &ars, &acs), 0, false},
       {x->b >= 3 ? CELL_BITS : CELL_F, strides(x->b, columns, x->k, &brs, &bcs), 0, false},
-      {CELL_F, strides(x->out, rows, columns, &ors, &ocs), 0, true}};
+      {CELL_F, strides(x->out, rows, columns, &ors, &ocs), 0, true},
+      {CELL_F, rows * terms, 0, false},
+      {CELL_F, columns * terms, 0, false}};
   int64_t skip = x->a == 5 ? SKIP : 0;
   args[0].bit_row = x->a == 3 || x->a == 5 ? skip + x->k : rows;
   args[1].bit_row = x->b == 3 ? x->k : columns;
-  CellKernel *k = new_kernel(arena, "product", x->tasks, 3, args);
+  CellKernel *k = new_kernel(arena, "product", x->tasks, terms > 0 ? 5 : 3, args);
   CellStmt **tail = &k->body;
   CellStmt *c = cell_stmt(k, &tail, CELL_K_CONTRACT);
+  c->terms = terms;
+  c->u = (CellView){arg(3), cell_affine_var(0, x->m * terms), terms, 1};
+  c->v = (CellView){arg(4), cell_affine(0), 1, columns};
   c->a = (CellView){arg(0), cell_affine_var(0, x->m * ars), ars, acs};
   c->a.base.base = skip;
   c->b = (CellView){arg(1), cell_affine(0), brs, bcs};
@@ -84,13 +91,14 @@ static void run_zeros(const Case *x, int64_t all_columns, Fill fill, Zeros zeros
   c->sparse = zeros != DENSE;
   if (all_columns) {
     c->a.base = cell_affine(skip);
+    c->u.base = cell_affine(0), c->v.base = cell_affine_var(0, x->n);
     c->b.base = cell_affine_var(0, x->n * brs), c->out.base = cell_affine_var(0, x->n * ocs);
     c->n_begin = cell_affine_var(0, x->n), c->n_limit = columns;
   } else if (x->rows) {
     c->m_begin = cell_affine_var(0, x->m), c->m_limit = rows;
   }
   assert_valid(k);
-  const double *given[3] = {zeros == DENSE || args[0].dtype == CELL_BITS
+  const double *given[5] = {zeros == DENSE || args[0].dtype == CELL_BITS
                                 ? fill_bits(arena, &args[0], fill)
                                 : fill_zeros(arena, &args[0], zeros),
                             fill_bits(arena, &args[1], fill)};
@@ -99,7 +107,7 @@ static void run_zeros(const Case *x, int64_t all_columns, Fill fill, Zeros zeros
 }
 
 static void run_filled(const Case *x, int64_t all_columns, Fill fill, CellIsa isa) {
-  run_zeros(x, all_columns, fill, DENSE, isa);
+  run_zeros(x, all_columns, fill, DENSE, 0, isa);
 }
 
 static void run_cut(const Case *x, int64_t all_columns, CellIsa isa) {
@@ -216,7 +224,9 @@ static void zeros(void **state) {
         const Case *x = &cases[j].product;
         bool large = x->m * x->n * x->k > 1 << 20;
         if (large && ((int)share + (int)j) % n != i) continue; // each with some vectors
-        run_zeros(x, cases[j].columns, SOME, share, isas[i]);
+        // alone, or with two or three terms, of which a dense form makes a second product
+        int64_t terms = ((int64_t)share + (int64_t)j) % 3;
+        run_zeros(x, cases[j].columns, SOME, share, terms > 0 ? terms + 1 : 0, isas[i]);
       }
 }
 

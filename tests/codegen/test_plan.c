@@ -7,6 +7,7 @@
 
 #include "codegen/codegen.h"
 #include "tests/support/ir_text.h"
+#include "tests/support/random_chain.h"
 #include "tests/support/random_graph.h"
 
 #include <setjmp.h>
@@ -204,6 +205,17 @@ static void generated_programs(void **state) {
   assert_int_equal(failed, 0);
 }
 
+// Zeros of relus that come to light wherever they can: terms beside products, carries that go apart.
+static void zeros_of_relus(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 40; seed++) {
+    CellArena *arena = cell_arena_create();
+    CellGraph *g = cell_random_chain(arena, seed, seed % 2 ? 1 : 8);
+    assert_int_equal(check_graph(arena, g, 4 * seed + 2, false), 0);
+    cell_arena_destroy(arena);
+  }
+}
+
 /* Rows of fewer entries than a vector has: products of few columns, sweeps over all rows at once with what they
  * share, sums over the batch. */
 static void short_rows(void **state) {
@@ -378,10 +390,12 @@ static void rows_together(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(rows_together),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rows_together),
 
-      cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
-      cmocka_unit_test(candidates_are_tasks), cmocka_unit_test(short_rows)};
+                                     cmocka_unit_test(lanes_across_short_rows),
+                                     cmocka_unit_test(generated_programs),
+                                     cmocka_unit_test(zeros_of_relus),
+                                     cmocka_unit_test(candidates_are_tasks),
+                                     cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
