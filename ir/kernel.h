@@ -272,8 +272,9 @@ static inline bool cell_is_bits(const CellKernel *k, CellBufferRef b) {
 /* Work that one run of a program does, counted on its kernels (for info and bench). */
 typedef struct {
   double contract_flops, vector_ops, bytes;
-  /* of contract_flops: products whose first operand is bits, as if all were set */
-  double bit_flops;
+  /* of contract_flops: products whose first operand is bits, as if all were set, or has zeros that are left out, as if
+   * there were none */
+  double bit_flops, sparse_flops;
 } CellKernelCounts;
 CellKernelCounts cell_kernel_counts(const CellKernel *k);
 

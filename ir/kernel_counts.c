@@ -154,6 +154,7 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
            n = (double)trips(c, &s->n_begin, s->n, s->n_limit);
     sum->contract_flops += times * 2 * m * n * (double)(s->k + s->terms);
     if (cell_is_bits(c->k, s->a.buffer)) sum->bit_flops += times * 2 * m * n * (double)s->k;
+    if (s->sparse) sum->sparse_flops += times * 2 * m * n * (double)s->k;
     if (c->costs) {
       c->instructions += issues * contract_instructions(c, s, m, n);
       c->instructions += issues * m * (double)s->terms * ceil(n / c->costs->lanes);

@@ -25,7 +25,7 @@ static const char *const init_names[] = {"zeros",      "ones",   "lecun",  "torc
 typedef struct {
   bool has_written, measured;
   CellCounts written, graph;
-  double plan_flops, plan_bytes;
+  double plan_flops, plan_bytes, bit_flops, sparse_flops;
   int64_t arena,
       kinds[4]; /* bytes by CellBufferKind; TEMP: the room that they share, and constants */
   int64_t replay, parameters;
@@ -51,6 +51,7 @@ static void count_plan(const CellNetwork *n, Figures *f) {
       CellKernelCounts counts =
           cell_kernel_counts(plan->kernels[plan->programs[p].launches[l].kernel]);
       f->plan_flops += counts.contract_flops, f->plan_bytes += counts.bytes;
+      f->bit_flops += counts.bit_flops, f->sparse_flops += counts.sparse_flops;
     }
   }
 }
@@ -147,6 +148,12 @@ static void print_work(const CellNetwork *n, const Figures *f) {
   printf("  %-34s %10.3f GFLOP\n", "after rewriting", f->graph.shared_flops / 1e9);
   if (n->plan) {
     printf("  %-34s %10.3f GFLOP\n", "in contract statements of the plan", f->plan_flops / 1e9);
+    if (f->bit_flops > 0)
+      printf("  %-34s %10.3f GFLOP, if all were set\n", "  of which bits select from",
+             f->bit_flops / 1e9);
+    if (f->sparse_flops > 0)
+      printf("  %-34s %10.3f GFLOP, if there were none\n", "  of which leave out zeros",
+             f->sparse_flops / 1e9);
     printf("  %-34s %10.3f GB\n", "bytes moved, as planned", f->plan_bytes / 1e9);
   }
 }
@@ -306,6 +313,10 @@ static void print_json(const Options *o, const CellNetwork *n, const Figures *f)
                             f->has_written ? json_real(f->written.shared_flops) : json_null(),
                             "after_rewriting", f->graph.shared_flops, "as_planned",
                             n->plan ? json_real(f->plan_flops) : json_null());
+  if (n->plan) {
+    json_object_set_new(flops, "of_bits", json_real(f->bit_flops));
+    json_object_set_new(flops, "without_zeros", json_real(f->sparse_flops));
+  }
   json_t *seconds = f->measured ? json_pack("{s:f, s:f, s:f}", "update", f->update_seconds, "act",
                                             f->act_seconds, "run", f->run_seconds)
                                 : json_null();
