@@ -233,7 +233,8 @@ bool *fuse_sparse_carries(CellArena *arena, const CellGraph *g, const CellNode *
 bool fuse_sparse_pays(const CellGraph *g);
 /* A graph without minimize entries, in which products read such values where a count says so,
  * or wherever they can. */
-CellGraph *fuse_sparse_terms(const CellGraph *g, bool always);
+const CellGraph *fuse_sparse_terms(const CellGraph *g,
+                                   bool always); /* g itself where there are none */
 
 /* prepare.c: a copy of g in the form that the pass expects. */
 CellGraph *fuse_prepare(const CellGraph *g);

@@ -79,7 +79,7 @@ static void fewer_samples(CellGraph *g, int32_t samples) {
 
 CellGraph *cell_zeros_graph(const CellGraph *program, int32_t samples) {
   if (!fuse_sparse_pays(program)) return cell_graph_like(program, program->name);
-  CellGraph *g = fuse_sparse_terms(program, false);
+  CellGraph *g = cell_graph_clone(program->arena, fuse_sparse_terms(program, false));
   fewer_samples(g, samples);
   bool *sparse = fuse_sparse_values(g->arena, g, NULL);
   CellValue left = cell_const(g, 0), zero = left;

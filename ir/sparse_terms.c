@@ -54,6 +54,7 @@ typedef struct {
 typedef struct Work {
   CellGraph *to;
   bool always;   /* whether or not it is worth it */
+  bool *changed; /* of the whole program: whether a product was taken apart */
   Split *splits; /* of values of `to`, where known */
   int capacity;
   Scan *scans;
@@ -323,6 +324,7 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
   int count = x.count;
   if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
   CellValue u = cell_concat(w->to, count, numbers, 0);
+  *w->changed = true;
   return cell_op2(w->to, CELL_OP_ADD, without, cell_contract(w->to, rows, u, "ij,i->j", 0));
 }
 
@@ -330,6 +332,22 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
 
 static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, const CellValue *args,
                          void *context);
+
+/* What the outputs need, node by node in the order in which they are, so that what is not taken apart is planned as
+ * ever; where each is. */
+static CellValue *copy_needed(Work *w, const CellGraph *g) {
+  CellValue *map = cell_malloc(((size_t)g->node_count + 1) * sizeof *map);
+  bool *needed = cell_malloc((size_t)g->node_count + 1);
+  for (int i = 0; i < g->output_count; i++) needed[g->outputs[i].value] = true;
+  for (CellValue v = g->node_count - 1; v >= 0; v--)
+    for (int i = 0; needed[v] && i < cell_node(g, v)->arg_count; i++)
+      needed[cell_node(g, v)->args[i]] = true;
+  for (CellValue v = 0; v < g->node_count; v++) map[v] = CELL_NONE;
+  for (CellValue v = 0; v < g->node_count; v++)
+    if (needed[v]) cell_copy(w->to, g, v, map, replace, w);
+  free(needed);
+  return map;
+}
 
 static CellGraph *copy_of(const CellGraph *g) {
   return cell_rewrite(g, NULL, NULL);
@@ -411,9 +429,14 @@ static CellValue try_scan(Work *w, const CellNode *n, const CellValue *args, boo
   while (!(n->over >> axis & 1)) axis++;
   CellArena *arena = w->to->arena;
   double steps = (double)cell_extent(w->to, n->over);
-  Work probe = {.to = copy_of(n->body), .always = w->always, .outer = w, .steps = steps};
+  Work probe = {.to = copy_of(n->body),
+                .always = w->always,
+                .changed = w->changed,
+                .outer = w,
+                .steps = steps};
   Work body = {.to = cell_graph_like(n->body, n->body->name),
                .always = w->always,
+               .changed = w->changed,
                .outer = w,
                .steps = steps,
                .first_input = n->arg_count - old};
@@ -441,12 +464,11 @@ static CellValue try_scan(Work *w, const CellNode *n, const CellValue *args, boo
   body.carries = inside, body.carry_count = old;
 
   // its outputs
-  CellValue *map = cell_malloc(((size_t)n->body->node_count + 1) * sizeof *map);
-  for (CellValue v = 0; v < n->body->node_count; v++) map[v] = CELL_NONE;
+  CellValue *map = copy_needed(&body, n->body);
   bool *there = CELL_NEW_ARRAY(arena, bool, made + 1);
   for (int i = 0; i < n->body->output_count; i++) {
     const CellOutput *o = &n->body->outputs[i];
-    CellValue v = cell_copy(body.to, n->body, o->value, map, replace, &body);
+    CellValue v = map[o->value];
     int number;
     if (sscanf(o->name, "carry%d", &number) != 1 || !carries[number].exists) {
       cell_output(body.to, o->name, v);
@@ -538,14 +560,13 @@ bool fuse_sparse_pays(const CellGraph *g) {
   return multiply_adds(g) >= LEAST_WORK;
 }
 
-CellGraph *fuse_sparse_terms(const CellGraph *g, bool always) {
-  Work w = {.to = cell_graph_like(g, g->name), .always = always, .steps = 1};
-  CellValue *map = cell_malloc(((size_t)g->node_count + 1) * sizeof *map);
-  for (CellValue v = 0; v < g->node_count; v++) map[v] = CELL_NONE;
+const CellGraph *fuse_sparse_terms(const CellGraph *g, bool always) {
+  bool changed = false;
+  Work w = {.to = cell_graph_like(g, g->name), .always = always, .changed = &changed, .steps = 1};
+  CellValue *map = copy_needed(&w, g);
   for (int i = 0; i < g->output_count; i++)
-    cell_output(w.to, g->outputs[i].name,
-                cell_copy(w.to, g, g->outputs[i].value, map, replace, &w));
+    cell_output(w.to, g->outputs[i].name, map[g->outputs[i].value]);
   w.to->wanted = g->wanted, w.to->wanted_count = g->wanted_count;
   free(map);
-  return w.to;
+  return changed ? w.to : g;
 }

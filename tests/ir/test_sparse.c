@@ -39,7 +39,8 @@ static void chains(void **state) {
   for (uint64_t seed = 1; seed <= PROGRAMS; seed++) {
     CellArena *arena = cell_arena_create();
     CellDiag *diag = cell_diag_create();
-    CellGraph *g = cell_random_chain(arena, seed, 1), *apart = fuse_sparse_terms(g, true);
+    CellGraph *g = cell_random_chain(arena, seed, 1);
+    const CellGraph *apart = fuse_sparse_terms(g, true);
     CellText text = {0};
     if (!cell_verify(apart, &text)) fail_msg("seed %llu\n%s", (unsigned long long)seed, text.data);
     cell_text_free(&text);
