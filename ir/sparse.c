@@ -14,8 +14,8 @@ bool fuse_makes_zeros(CellOp op) {
 }
 
 bool fuse_is_zero(const CellGraph *g, CellValue v) {
-  CellValue all = cell_uniform(g, v);
-  return all != CELL_NONE && cell_is_const(g, all, 0);
+  while (fuse_is_view(cell_node(g, v)->op)) v = cell_node(g, v)->args[0];
+  return cell_is_const(g, v, 0);
 }
 
 static bool is_sparse(CellArena *arena, const CellGraph *g, const CellNode *n, const bool *carries,

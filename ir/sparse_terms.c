@@ -14,7 +14,8 @@
  *
  *     scan carries (0) { carry0 = h }   ->   scan carries (0, 0, 0) inputs (W w) { carry0 = s, carry1 = u_1, carry2 = 1 }
  *
- * Exact in real arithmetic. Done where a count says that what is left out is more than what is added. */
+ * Exact in real arithmetic. In floats, where a row's mean is many times its spread, the sum loses digits that
+ * subtracting first would keep; then hardly anything is 0 either. Done where a count says that what is left out is more than what is added. */
 #include "ir/fuse.h"
 
 #include <stdlib.h>
@@ -51,6 +52,11 @@ typedef struct {
   Split *results; /* one a carry of the old scan */
 } Scan;
 
+/* the number of the carry that holds each u */
+typedef struct {
+  int at[MOST_TERMS];
+} Places;
+
 typedef struct Work {
   CellGraph *to;
   bool always;   /* whether or not it is worth it */
@@ -64,8 +70,9 @@ typedef struct Work {
   double steps;
   CellValue *inputs; /* of `outer->to`: what goes into the body beside what went there before */
   int input_count, input_capacity, first_input;
-  const Split *carries; /* of the old body's: what they are replaced by */
-  int carry_count;
+  const struct Work *probe; /* a copy of the body as it was, */
+  const Split *carries;     /* the terms of its carries, if they have any, */
+  const Places *places;     /* and the carries that hold their u */
 } Work;
 
 static Split *slot(Work *w, CellValue v) {
@@ -315,11 +322,7 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
   product[1 - place] = x.s;
   CellValue without = cell_rebuild(w->to, n, product);
   int32_t one = 1;
-  uint32_t axes = 0;
-  for (int i = 0; i < x.count; i++) {
-    numbers[i] = cell_full(w->to, x.terms[i].u, 1, &one);
-    axes |= cell_node(w->to, x.terms[i].u)->axes;
-  }
+  for (int i = 0; i < x.count; i++) numbers[i] = cell_full(w->to, x.terms[i].u, 1, &one);
   CellValue rows = shared_rows(w, n, place, matrix, &x);
   int count = x.count;
   if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
@@ -333,24 +336,17 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
 static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, const CellValue *args,
                          void *context);
 
-/* What the outputs need, node by node in the order in which they are, so that what is not taken apart is planned as
- * ever; where each is. */
-static CellValue *copy_needed(Work *w, const CellGraph *g) {
-  CellValue *map = cell_malloc(((size_t)g->node_count + 1) * sizeof *map);
-  bool *needed = cell_malloc((size_t)g->node_count + 1);
-  for (int i = 0; i < g->output_count; i++) needed[g->outputs[i].value] = true;
-  for (CellValue v = g->node_count - 1; v >= 0; v--)
-    for (int i = 0; needed[v] && i < cell_node(g, v)->arg_count; i++)
-      needed[cell_node(g, v)->args[i]] = true;
-  for (CellValue v = 0; v < g->node_count; v++) map[v] = CELL_NONE;
-  for (CellValue v = 0; v < g->node_count; v++)
-    if (needed[v]) cell_copy(w->to, g, v, map, replace, w);
-  free(needed);
-  return map;
-}
-
-static CellGraph *copy_of(const CellGraph *g) {
-  return cell_rewrite(g, NULL, NULL);
+/* a carry that goes apart, as the new body sees it; n: its input in the old one */
+static CellValue carry_of(Work *w, const CellNode *n, int number) {
+  Split x = w->carries[number];
+  x.s = cell_input(w->to, n->name, CELL_F, n->rank, n->shape, n->axes);
+  for (int t = 0; t < x.count; t++) {
+    // of every sample, also where it is the same number: tasks are cut by the batch
+    CellPortName name = cell_port_name("carry", w->places[number].at[t]);
+    x.terms[t].u = cell_input(w->to, name.text, CELL_F, 0, NULL, n->axes);
+    x.terms[t].w = copy_to(w->to, w->probe->to, x.terms[t].w);
+  }
+  return sum_of(w, &x);
 }
 
 /* whether some product of the body reads a carry, alone or in a concat, and is worth its terms */
@@ -369,11 +365,10 @@ static bool is_read(const Work *w, CellValue carry, int terms) {
   return false;
 }
 
-/* The terms that the carries of a scan have behind a step, as values of a copy of its body; whether any has. Those that
- * are to be left alone have none. */
-static bool find_carries(Work *w, const CellNode *n, const CellValue *args, Work *probe,
+/* The terms that the carries of a scan have behind a step, as values of a copy of its body. Those that are to be
+ * left alone have none. */
+static void find_carries(Work *w, const CellNode *n, const CellValue *args, Work *probe,
                          const bool *left_alone, Split *carries) {
-  bool any = false;
   for (int i = 0; i < n->carry_count; i++) {
     if (left_alone[i]) continue;
     CellPortName name = cell_port_name("carry", i);
@@ -386,15 +381,9 @@ static bool find_carries(Work *w, const CellNode *n, const CellValue *args, Work
       int left = FIXED_NODES;
       shared &= is_fixed(probe->to, x.terms[t].w, &left);
     }
-    if (shared) carries[i] = x, any = true;
+    if (shared) carries[i] = x;
   }
-  return any;
 }
-
-/* the number of the carry that holds each u */
-typedef struct {
-  int at[MOST_TERMS];
-} Places;
 
 /* what stands for a carry: s under its old name, and a new carry for each u; one for those that are the same number */
 static void new_carries(const Work *probe, Split *carries, int count, Places *which, int *made) {
@@ -429,13 +418,12 @@ static CellValue try_scan(Work *w, const CellNode *n, const CellValue *args, boo
   while (!(n->over >> axis & 1)) axis++;
   CellArena *arena = w->to->arena;
   double steps = (double)cell_extent(w->to, n->over);
-  Work probe = {.to = copy_of(n->body),
+  Work probe = {.to = cell_rewrite(n->body, NULL, NULL),
                 .always = w->always,
                 .changed = w->changed,
                 .outer = w,
                 .steps = steps};
-  Work body = {.to = cell_graph_like(n->body, n->body->name),
-               .always = w->always,
+  Work body = {.always = w->always,
                .changed = w->changed,
                .outer = w,
                .steps = steps,
@@ -443,51 +431,30 @@ static CellValue try_scan(Work *w, const CellNode *n, const CellValue *args, boo
   Split *carries = CELL_NEW_ARRAY(arena, Split, old + 1),
         *results = CELL_NEW_ARRAY(arena, Split, old + 1);
   Places *which = CELL_NEW_ARRAY(arena, Places, old + 1);
-  bool any = find_carries(w, n, args, &probe, left_alone, carries);
+  find_carries(w, n, args, &probe, left_alone, carries);
   new_carries(&probe, carries, old, which, &made);
 
-  // the carries as the body sees them
-  Split *inside = CELL_NEW_ARRAY(arena, Split, old + 1);
-  for (int i = 0; i < old && any; i++) {
-    if (!carries[i].exists) continue;
-    CellPortName name = cell_port_name("carry", i);
-    const CellNode *in = cell_node(probe.to, cell_find_input(probe.to, name.text));
-    inside[i] = carries[i];
-    inside[i].s = cell_input(body.to, name.text, CELL_F, in->rank, in->shape, in->axes);
-    for (int t = 0; t < carries[i].count; t++) {
-      // of every sample, also where it is the same number: tasks are cut by the batch
-      inside[i].terms[t].u = cell_input(body.to, cell_port_name("carry", which[i].at[t]).text,
-                                        CELL_F, 0, NULL, in->axes);
-      inside[i].terms[t].w = copy_to(body.to, probe.to, carries[i].terms[t].w);
-    }
-  }
-  body.carries = inside, body.carry_count = old;
+  body.probe = &probe, body.carries = carries, body.places = which;
+  body.to = cell_rewrite(n->body, replace, &body);
 
   // its outputs
-  CellValue *map = copy_needed(&body, n->body);
   bool *there = CELL_NEW_ARRAY(arena, bool, made + 1);
-  for (int i = 0; i < n->body->output_count; i++) {
-    const CellOutput *o = &n->body->outputs[i];
-    CellValue v = map[o->value];
+  for (int i = 0, count = body.to->output_count; i < count; i++) {
+    CellOutput *o = &body.to->outputs[i];
     int number;
-    if (sscanf(o->name, "carry%d", &number) != 1 || !carries[number].exists) {
-      cell_output(body.to, o->name, v);
-      continue;
-    }
-    Split x = split_of(&body, v, 0);
+    if (sscanf(o->name, "carry%d", &number) != 1 || !carries[number].exists) continue;
+    Split x = split_of(&body, o->value, 0);
     if (!same_terms(&body, &x, &probe, &carries[number])) {
       left_alone[number] = true;
-      free(map);
       return CELL_NONE;
     }
-    cell_output(body.to, o->name, x.s);
+    o->value = x.s;
     for (int t = 0; t < x.count; t++) {
       int at = which[number].at[t];
       if (!there[at]) cell_output(body.to, cell_port_name("carry", at).text, x.terms[t].u);
       there[at] = true;
     }
   }
-  free(map);
 
   // the scan, and what its results are
   int inputs = n->arg_count - old;
@@ -525,7 +492,7 @@ static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, cons
                          void *context) {
   Work *w = context;
   const CellNode *n = cell_node(from, v);
-  (void)to;
+  w->to = to;
   int which;
   switch ((int)n->op) {
   case CELL_OP_CONTRACT: return split_product(w, n, args);
@@ -537,7 +504,7 @@ static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, cons
     return CELL_NONE;
   case CELL_OP_INPUT:
     if (w->outer && sscanf(n->name, "carry%d", &which) == 1 && w->carries[which].exists)
-      return sum_of(w, &w->carries[which]);
+      return carry_of(w, n, which);
     return CELL_NONE;
   default: return CELL_NONE;
   }
@@ -562,11 +529,7 @@ bool fuse_sparse_pays(const CellGraph *g) {
 
 const CellGraph *fuse_sparse_terms(const CellGraph *g, bool always) {
   bool changed = false;
-  Work w = {.to = cell_graph_like(g, g->name), .always = always, .changed = &changed, .steps = 1};
-  CellValue *map = copy_needed(&w, g);
-  for (int i = 0; i < g->output_count; i++)
-    cell_output(w.to, g->outputs[i].name, map[g->outputs[i].value]);
-  w.to->wanted = g->wanted, w.to->wanted_count = g->wanted_count;
-  free(map);
-  return changed ? w.to : g;
+  Work w = {.always = always, .changed = &changed, .steps = 1};
+  CellGraph *made = cell_rewrite(g, replace, &w);
+  return changed ? made : g;
 }
