@@ -389,9 +389,56 @@ static void rows_together(void **state) {
   }
 }
 
+// lane loops of sums over a block of rows: an inner loop that begins where the block does
+static int block_sums(const CellStmt *s) {
+  int n = 0;
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    for (const CellStmt *i = s->body; i; i = i->next)
+      n += s->loop == CELL_LOOP_LANES && i->kind == CELL_K_LOOP && i->loop == CELL_LOOP_UNROLL &&
+           i->begin.term_count > 0;
+    n += block_sums(s->body);
+  }
+  return n;
+}
+
+/* What a matrix of each sample, whose entries are made on the way, gives to several rows, some by a factor of the
+ * matrix's row, is added up for a block of its rows at once where there is a block. */
+static void rows_in_blocks(void **state) {
+  (void)state;
+  static const int rows[] = {32, 31, 98}, lengths[] = {33, 96, 200, 500};
+  for (int i = 0; i < 12; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i / 4], m = lengths[i % 4];
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph rows\naxis time 2\naxis batch 3\naxis candidate 2\n"
+             "%%0 = input \"x\" : f[4,%d] {batch}\n%%1 = input \"y\" : f[4,%d] {batch}\n"
+             "%%2 = contract %%0, %%1 \"hi,hj->ij\" : f[%d,%d] {batch}\n"
+             "%%3 = tanh %%2 : f[%d,%d] {batch}\n"
+             "%%4 = contract %%3, %%0 \"ij,hi->hj\" : f[4,%d] {batch}\n"
+             "%%5 = reduce sum %%3 dims [0] : f[%d] {batch}\n"
+             "%%6 = contract %%3, %%1 \"ij,hj->hi\" : f[4,%d] {batch}\n"
+             "output \"a\" %%4\noutput \"b\" %%5\noutput \"c\" %%6\n",
+             n, m, n, m, n, m, m, m, n);
+    CellGraph *g = cell_test_parse(arena, text);
+    assert_non_null(g);
+    for (uint64_t seed = 0; seed < 2; seed++)
+      assert_int_equal(check_graph(arena, g, seed, false), 0);
+    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    int blocks = 0;
+    for (int k = 0; k < plan->kernel_count; k++) blocks += block_sums(plan->kernels[k]->body);
+    if (has_vectors() && (blocks > 0) != (n != 31))
+      fail_msg("%d rows of %d: %d loops over blocks", n, m, blocks);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows_together),
-
+                                     cmocka_unit_test(rows_in_blocks),
                                      cmocka_unit_test(lanes_across_short_rows),
                                      cmocka_unit_test(generated_programs),
                                      cmocka_unit_test(zeros_of_relus),
