@@ -165,6 +165,66 @@ static void add_stage(CellEngine *e, CellAgenda *agenda, int begin, const double
   stage->shares[threads] = agenda->item_count;
 }
 
+enum { LEAST_ROWS = 8 /* of a range: fewer are not worth reading the parameters again */ };
+
+// threads that get rows
+static int ranged_threads(const CellEngine *e, const CellKernel *k) {
+  int64_t most = k->rows / LEAST_ROWS;
+  return most < 1 ? 1 : most < e->options.threads ? (int)most : e->options.threads;
+}
+
+/* The rows of a launch in proportion to the threads' rates, in fours, of which products take their rows; no thread
+ * gets more than its items can hold. Where a range begins changes no number. */
+static void cut_ranges(CellEngine *e, CellAgenda *agenda, const CellRanges *r,
+                       const CellKernel *k) {
+  enum { GRAIN = 4 };
+  int threads = ranged_threads(e, k);
+  double left = 0;
+  bool known = true;
+  for (int t = 0; t < threads; t++) left += r->rates[t], known = known && r->rates[t] > 0;
+  int64_t first = 0, most = r->pieces * k->tile;
+  for (int t = 0; t < threads; t++) {
+    double part = known ? r->rates[t] / left : 1.0 / (threads - t);
+    int64_t rest = k->rows - first, behind = (threads - t - 1) * most;
+    int64_t n = (int64_t)(part * (double)rest / GRAIN + 0.5) * GRAIN;
+    if (n < GRAIN) n = GRAIN; // whose rate would else not be known again
+    if (n > most) n = most;
+    if (n < rest - behind) n = rest - behind;
+    if (n > rest || t == threads - 1) n = rest;
+    int64_t end = first + n;
+    for (int left_over = r->pieces, p = 0; p < r->pieces; p++, left_over--) {
+      CellItem *item = &agenda->items[r->item + t * r->pieces + p];
+      item->first = first;
+      first = left_over == 1 ? end : first + (end - first) / left_over / GRAIN * GRAIN;
+      item->last = first;
+    }
+    left -= r->rates[t];
+  }
+}
+
+static void note_rates(CellEngine *e, const CellRanges *r) {
+  const double NEW = 0.25; // what is measured once counts less than what was before
+  for (int t = 0; t < e->options.threads; t++) {
+    double seconds = e->threads[t].seconds[r->launch];
+    int64_t rows = e->threads[t].rows[r->launch];
+    if (rows <= 0 || seconds <= 0) continue;
+    double rate = (double)rows / seconds;
+    r->rates[t] += (r->rates[t] > 0 ? NEW : 1) * (rate - r->rates[t]);
+  }
+}
+
+// the items of a launch whose rows are cut later
+static int add_ranges(CellEngine *e, CellAgenda *agenda, int launch, const CellKernel *k) {
+  int threads = ranged_threads(e, k);
+  // tiles are a quarter larger than an equal share
+  int64_t usual = k->tile - k->tile / 5, each = (k->rows + threads - 1) / threads;
+  CellRanges r = {.launch = launch, .item = agenda->item_count};
+  r.pieces = (int)((each + usual - 1) / usual);
+  r.rates = CELL_NEW_ARRAY(e->arena, double, (size_t)e->options.threads);
+  CELL_PUSH(e->arena, agenda->ranges, agenda->range_count, agenda->range_capacity, r);
+  return threads * r.pieces;
+}
+
 static void fill_agenda(CellEngine *e, int program, const double *kernel_cycles) {
   const CellPlan *plan = e->plan;
   const CellPlanProgram *p = &plan->programs[program];
@@ -180,13 +240,15 @@ static void fill_agenda(CellEngine *e, int program, const double *kernel_cycles)
       agenda->args[l][a] = e->slots[p->launches[l].buffers[a]].data;
     double sum = kernel_cycles[p->launches[l].kernel];
     bool small = !e->options.check_guards && sum < SMALL_CYCLES;
-    int64_t step = small ? k->tasks : 1;
-    agenda->team = agenda->team || (!small && k->tasks > 1);
-    for (int64_t t = 0; t < k->tasks; t += step) {
+    int64_t tasks = k->tasks;
+    if (k->rows > 0 && !small && !e->options.check_guards) tasks = add_ranges(e, agenda, l, k);
+    int64_t step = small ? tasks : 1;
+    agenda->team = agenda->team || (!small && tasks > 1);
+    for (int64_t t = 0; t < tasks; t += step) {
       CellItem item = {l, t, t + step};
+      if (k->rows > 0) item.first = k->rows * t / tasks, item.last = k->rows * (t + step) / tasks;
       CELL_PUSH(e->arena, agenda->items, agenda->item_count, capacity, item);
-      CELL_PUSH(e->arena, cycles, cycle_count, cycle_capacity,
-                sum * (double)step / (double)k->tasks);
+      CELL_PUSH(e->arena, cycles, cycle_count, cycle_capacity, sum * (double)step / (double)tasks);
     }
     if (l + 1 < p->launch_count && p->launches[l + 1].stage == p->launches[l].stage) continue;
     add_stage(e, agenda, begin, cycles);
@@ -268,6 +330,7 @@ static bool open_cpu(CellEngine *e, CellDiag *diag) {
   for (int t = 0; t < e->options.threads; t++) {
     e->threads[t].taken = line_array(e->arena, sizeof(atomic_int) * (size_t)most);
     e->threads[t].seconds = line_array(e->arena, sizeof(double) * (size_t)most);
+    e->threads[t].rows = line_array(e->arena, sizeof(int64_t) * (size_t)most);
   }
   return true;
 }
@@ -281,6 +344,7 @@ static void run_item(CellEngine *e, int program, int item, int thread, double *t
                                               e->scratch[thread] + e->plan->guard_bytes);
   double end = now();
   e->threads[thread].seconds[i->launch] += end - *time;
+  e->threads[thread].rows[i->launch] += i->last - i->first;
   *time = end;
 }
 
@@ -369,13 +433,20 @@ static bool run_guarded(CellEngine *e, int program, CellDiag *diag) {
 static bool run_cpu(CellEngine *e, int program, CellDiag *diag) {
   const CellPlanProgram *p = &e->plan->programs[program];
   int threads = e->options.threads, launches = p->launch_count;
-  for (int t = 0; t < threads; t++)
+  CellAgenda *agenda = &e->agendas[program];
+  for (int t = 0; t < threads; t++) {
     memset(e->threads[t].seconds, 0, (size_t)launches * sizeof(double));
+    memset(e->threads[t].rows, 0, (size_t)launches * sizeof(int64_t));
+  }
+  for (int r = 0; r < agenda->range_count; r++)
+    cut_ranges(e, agenda, &agenda->ranges[r],
+               e->plan->kernels[p->launches[agenda->ranges[r].launch].kernel]);
   bool good = true;
   if (e->options.check_guards)
     good = run_guarded(e, program, diag);
   else
     run_stages(e, program);
+  for (int r = 0; r < agenda->range_count; r++) note_rates(e, &agenda->ranges[r]);
   for (int l = 0; l < launches; l++) {
     e->seconds[l] = 0;
     for (int t = 0; t < threads; t++) e->seconds[l] += e->threads[t].seconds[l];

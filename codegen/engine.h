@@ -18,7 +18,7 @@ typedef struct {
   void *data; /* doubles, or on the CPU float, int32_t, uint32_t */
 } CellSlot;
 
-/* What one thread does at a time: tasks [first, last) of a launch. */
+/* What one thread does at a time: tasks, or rows, [first, last) of a launch. */
 typedef struct {
   int launch;
   int64_t first, last;
@@ -30,6 +30,13 @@ typedef struct {
   bool alone;  /* not worth a second thread */
 } CellStage;
 
+/* A launch whose rows are cut before every run, by how fast threads have been. */
+typedef struct {
+  int launch, item; /* its first item */
+  int pieces;       /* items of a thread */
+  double *rates;    /* rows a second of each thread, smoothed; 0: not known yet */
+} CellRanges;
+
 /* The launches of a program as items, stage by stage. */
 typedef struct {
   CellItem *items;
@@ -40,12 +47,15 @@ typedef struct {
   int team_begin, team_end; /* the stages that a team runs; the caller's thread runs the others */
   bool *shared;             /* of each launch: whether a team shares its stage */
   void ***args;             /* of each launch */
+  CellRanges *ranges;
+  int range_count, range_capacity;
 } CellAgenda;
 
 /* What a thread writes while a program runs, on lines of the cache of its own. */
 typedef struct {
   atomic_int *taken; /* of each stage: items of this thread's share that are under way or done */
   double *seconds;   /* that the thread spent on each launch of the run that is under way */
+  int64_t *rows;     /* of each launch with ranges: those it ran */
 } CellThread;
 
 struct CellEngine {

@@ -52,8 +52,11 @@ static double read_element(Interp *in, CellBufferRef ref, int64_t index) {
   return p ? *p : 0;
 }
 
-static int64_t clipped(const Interp *in, int64_t extent, const CellAffine *begin, int64_t limit) {
+// ends: the statement, if its range may end before the limit
+static int64_t clipped(const Interp *in, int64_t extent, const CellAffine *begin, int64_t limit,
+                       const CellStmt *ends) {
   if (limit <= 0) return extent;
+  if (ends && ends->end_var >= 0) limit = in->vars[ends->end_var] * ends->end_scale;
   int64_t left = limit - affine_value(in, begin);
   return left < 0 ? 0 : left < extent ? left : extent;
 }
@@ -73,8 +76,8 @@ static double factor(Interp *in, CellBufferRef ref, int64_t index) {
 }
 
 static void run_contract(Interp *in, const CellStmt *s) {
-  int64_t m = clipped(in, s->m, &s->m_begin, s->m_limit);
-  int64_t n = clipped(in, s->n, &s->n_begin, s->n_limit);
+  int64_t m = clipped(in, s->m, &s->m_begin, s->m_limit, s);
+  int64_t n = clipped(in, s->n, &s->n_begin, s->n_limit, NULL);
   int64_t a = affine_value(in, &s->a.base), b = affine_value(in, &s->b.base);
   int64_t out = affine_value(in, &s->out.base);
   int64_t u = s->terms > 0 ? affine_value(in, &s->u.base) : 0,
@@ -113,7 +116,7 @@ static void run_body(Interp *in, const CellStmt *s) {
     switch (s->kind) {
     case CELL_K_LOOP: {
       int64_t begin = affine_value(in, &s->begin);
-      int64_t end = begin + clipped(in, s->extent, &s->begin, s->limit);
+      int64_t end = begin + clipped(in, s->extent, &s->begin, s->limit, s);
       for (int64_t i = begin; i < end && !in->failed; i++) {
         in->vars[s->var] = i;
         run_body(in, s->body);
@@ -162,6 +165,10 @@ bool cell_interp_kernel(const CellKernel *k, const CellInterpBuffer *args, CellP
     for (int i = 0; i < k->scratch_count; i++)
       for (int64_t j = 0; j < in.scratch[i].count; j++) in.scratch[i].data[j] = NAN;
     in.vars[0] = task;
+    if (k->rows > 0) {
+      in.vars[0] = k->rows * task / k->tasks;
+      in.vars[k->end_var] = k->rows * (task + 1) / k->tasks;
+    }
     run_body(&in, k->body);
   }
 

@@ -188,6 +188,9 @@ typedef struct {
   LLVMValueRef m; /* at most m_most; fixed: exactly as many */
   int64_t m_most, k;
   bool m_fixed;
+  /* rows among which is looked for what they have in common, the same for every part of them; 0: none */
+  LLVMValueRef all_bit; /* of the first of them */
+  int64_t all_rows;
 } CellBits;
 
 typedef enum {
@@ -207,6 +210,8 @@ typedef struct {
 
 /* Whether a contraction is a sum of rows that bits of its operand `a` select. */
 bool cell_ll_selects(const CellStmt *s, bool a_bits, bool b_bits);
+/* How many rows its operand `a` has in all, as far as that is known: of a range, more than it multiplies; 0: unknown. */
+int64_t cell_ll_all_rows(const CellStmt *s);
 /* Bytes, a multiple of 64, that the lists of one task of a kernel take before the scratch of its contractions. */
 int64_t cell_ll_lists_bytes(const CellKernel *k);
 /* At the start of a task: there are none yet. `scratch`: that of contractions. */
@@ -263,6 +268,7 @@ typedef struct {
   LLVMValueRef a, b, out; /* pointers */
   LLVMValueRef u, v;      /* the same; null without terms */
   LLVMValueRef a_bit, b_bit;
+  LLVMValueRef a_all; /* bit of the first of all rows, of which these are a range; else anything */
   LLVMValueRef m, n;
   LLVMValueRef scratch;
 } CellContract;

@@ -68,6 +68,7 @@ typedef struct {
  * there, are arguments. */
 typedef struct {
   int64_t m, n, k, strides[6], terms, term_strides[4]; /* of u, then v */
+  int64_t all_rows; /* of bits that select: how many there are in all */
   bool a_bits, b_bits, selects, sparse, m_fixed, n_fixed;
 } Shape;
 
@@ -120,7 +121,7 @@ static Operand expand_bits(Contract *c, LLVMValueRef words, LLVMValueRef bit, in
 }
 
 // a product of which the bits of `a` select rows of b
-static void select_rows(Contract *c, LLVMValueRef bit) {
+static void select_rows(Contract *c, LLVMValueRef bit, LLVMValueRef all_bit, int64_t all_rows) {
   CellSelect select = {.bits = {.words = c->a.pointer,
                                 .bit = bit,
                                 .rs = c->a.rs,
@@ -128,7 +129,9 @@ static void select_rows(Contract *c, LLVMValueRef bit) {
                                 .m = c->m,
                                 .m_most = c->m_most,
                                 .m_fixed = c->m_fixed,
-                                .k = c->k},
+                                .k = c->k,
+                                .all_bit = all_bit,
+                                .all_rows = all_rows},
                        .b = c->b.pointer,
                        .out = c->out.pointer,
                        .b_ks = c->b.ks,
@@ -659,6 +662,7 @@ static Shape shape_of(const CellContract *in) {
     shape.term_strides[2] = s->v.row_stride, shape.term_strides[3] = s->v.k_stride;
   }
   shape.selects = cell_ll_selects(s, in->a_bits, in->b_bits);
+  if (shape.selects) shape.all_rows = cell_ll_all_rows(s);
   shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
   shape.sparse = s->sparse && !in->a_bits && !in->b_bits && shape.n_fixed && s->a.k_stride == 1 &&
                  s->b.row_stride == 1 && s->out.k_stride == 1 && s->m >= SPARSE_M &&
@@ -725,7 +729,9 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
     drop_strides(&terms);
   }
   if (s->selects) {
-    select_rows(c, LLVMGetParam(f, 1));
+    // a whole is all that there is
+    LLVMValueRef all = s->m_fixed ? LLVMGetParam(f, 1) : LLVMGetParam(f, 11);
+    select_rows(c, LLVMGetParam(f, 1), all, s->all_rows);
   } else {
     if (s->a_bits)
       c->a = expand_bits(c, c->a.pointer, LLVMGetParam(f, 1), c->a.rs, c->a.ks, c->m, c->m_most);
@@ -742,9 +748,9 @@ static void emit_body(Contract *c, const Shape *s, LLVMValueRef f) {
 }
 
 void cell_ll_contract(CellBuild *g, const CellContract *in) {
-  LLVMTypeRef types[11] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64,
-                           g->i64, g->ptr, g->i1,  g->ptr, g->ptr};
-  LLVMTypeRef type = LLVMFunctionType(g->none, types, 11, false);
+  LLVMTypeRef types[12] = {g->ptr, g->i64, g->ptr, g->i64, g->ptr, g->i64,
+                           g->i64, g->ptr, g->i1,  g->ptr, g->ptr, g->i64};
+  LLVMTypeRef type = LLVMFunctionType(g->none, types, 12, false);
   Shape shape = shape_of(in);
   LLVMValueRef f = NULL;
   for (int i = 0; i < g->contract_count && !f; i++)
@@ -762,7 +768,7 @@ void cell_ll_contract(CellBuild *g, const CellContract *in) {
     CELL_PUSH(g->arena, g->contracts, g->contract_count, g->contract_capacity, made);
   }
   LLVMValueRef add = LLVMConstInt(g->i1, in->stmt->add, false);
-  LLVMValueRef args[11] = {in->a, in->a_bit,   in->b, in->b_bit, in->out, in->m,
-                           in->n, in->scratch, add,   in->u,     in->v};
-  LLVMBuildCall2(g->b, type, f, args, 11, "");
+  LLVMValueRef args[12] = {in->a, in->a_bit,   in->b, in->b_bit, in->out, in->m,
+                           in->n, in->scratch, add,   in->u,     in->v,   in->a_all};
+  LLVMBuildCall2(g->b, type, f, args, 12, "");
 }

@@ -643,8 +643,12 @@ static void emit_var(Lower *l, const CellStmt *s) {
     v->v[u] = index_value(l, &s->index, u, v->lanes);
 }
 
-static LLVMValueRef clipped(Lower *l, LLVMValueRef begin, int64_t extent, int64_t limit) {
+// ends: the statement, if its range may end before the limit
+static LLVMValueRef clipped(Lower *l, LLVMValueRef begin, int64_t extent, int64_t limit,
+                            const CellStmt *ends) {
   LLVMValueRef end = cell_ll_add(l->g, begin, cell_ll_i64(l->g, extent));
+  if (ends && ends->end_var >= 0)
+    return cell_ll_min(l->g, end, cell_ll_mul(l->g, l->vars[ends->end_var], ends->end_scale));
   return limit > 0 ? cell_ll_min(l->g, end, cell_ll_i64(l->g, limit)) : end;
 }
 
@@ -665,8 +669,9 @@ static void emit_contract(Lower *l, const CellStmt *s) {
   }
   LLVMValueRef m = affine(l, &s->m_begin, 0), n = affine(l, &s->n_begin, 0);
   c.m = cell_ll_i64(g, s->m), c.n = cell_ll_i64(g, s->n);
-  if (s->m_limit > 0) c.m = cell_ll_sub(g, clipped(l, m, s->m, s->m_limit), m);
-  if (s->n_limit > 0) c.n = cell_ll_sub(g, clipped(l, n, s->n, s->n_limit), n);
+  if (s->m_limit > 0) c.m = cell_ll_sub(g, clipped(l, m, s->m, s->m_limit, s), m);
+  if (s->n_limit > 0) c.n = cell_ll_sub(g, clipped(l, n, s->n, s->n_limit, NULL), n);
+  c.a_all = s->end_var >= 0 ? affine(l, &s->a_all, 0) : cell_ll_i64(g, 0);
   c.scratch = l->scratch_end;
   cell_ll_contract(g, &c);
 }
@@ -735,7 +740,7 @@ static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValu
 static void emit_loop(Lower *l, const CellStmt *s) {
   CellBuild *g = l->g;
   LLVMValueRef begin = affine(l, &s->begin, 0);
-  LLVMValueRef end = clipped(l, begin, s->extent, s->limit);
+  LLVMValueRef end = clipped(l, begin, s->extent, s->limit, s);
   if (s->loop == CELL_LOOP_LANES) {
     emit_lanes(l, s, begin, end);
     mark_due(l, s);
@@ -903,7 +908,7 @@ void cell_ll_piece(CellBuild *g, const CellPiece *piece, const char *symbol) {
 
 void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
                     const CellPieces *pieces, const char *symbol) {
-  // void f(void *const *buffers, int64_t first, int64_t last, void *scratch)
+  // void f(void *const *buffers, int64_t first, int64_t last, void *scratch): tasks, or rows
   LLVMTypeRef types[4] = {g->ptr, g->i64, g->i64, g->ptr};
   CellPlace saved;
   LLVMValueRef f = new_function(g, LLVMFunctionType(g->none, types, 4, false), symbol, &saved);
@@ -920,7 +925,12 @@ void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
   l.scratch_end = cell_ll_at(g, LLVMGetParam(f, 3), cell_ll_i64(g, bytes / 4));
 
   CellFor tasks;
-  l.vars[0] = cell_ll_for_begin(g, &tasks, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1, false);
+  int64_t step = k->rows > 0 ? k->tile : 1;
+  l.vars[0] = cell_ll_for_begin(g, &tasks, LLVMGetParam(f, 1), LLVMGetParam(f, 2), step, false);
+  if (k->rows > 0) {
+    LLVMValueRef end = cell_ll_add(g, l.vars[0], cell_ll_i64(g, k->tile));
+    l.vars[k->end_var] = cell_ll_min(g, end, LLVMGetParam(f, 2));
+  }
   if (lists > 0) cell_ll_lists_begin(g, l.scratch_end, lists);
   emit_body(&l, k->body);
   cell_ll_for_end(g, &tasks);

@@ -50,8 +50,7 @@ static int64_t line_words(const CellBits *s) {
 static CellListForm form_of(const CellBits *s) {
   if (along_rows(s))
     return s->ks % 32 == 0 && s->k >= COMMON_LINES ? CELL_LISTS_FLIPPED : CELL_LISTS_PLAIN;
-  return s->rs % 32 == 0 && s->m_fixed && s->m_most >= COMMON_LINES ? CELL_LISTS_SIGNED
-                                                                    : CELL_LISTS_PLAIN;
+  return s->rs % 32 == 0 && s->all_rows >= COMMON_LINES ? CELL_LISTS_SIGNED : CELL_LISTS_PLAIN;
 }
 
 // elements of 4 bytes before the entries
@@ -71,6 +70,10 @@ bool cell_ll_selects(const CellStmt *s, bool a_bits, bool b_bits) {
          (s->a.row_stride == 1 || s->a.k_stride == 1);
 }
 
+int64_t cell_ll_all_rows(const CellStmt *s) {
+  return s->end_var >= 0 ? s->m_limit : s->m_limit > 0 ? 0 : s->m;
+}
+
 static int64_t most_of_any(const CellKernel *k, const CellStmt *s) {
   int64_t most = 0;
   for (; s; s = s->next) {
@@ -82,7 +85,7 @@ static int64_t most_of_any(const CellKernel *k, const CellStmt *s) {
                        .ks = s->a.k_stride,
                        .m_most = s->m,
                        .k = s->k,
-                       .m_fixed = s->m_limit <= 0};
+                       .all_rows = cell_ll_all_rows(s)};
       here = most_elements(&bits);
     }
     if (here > most) most = here;
@@ -207,8 +210,10 @@ static void append_bits(List *l, LLVMValueRef w, LLVMValueRef first, LLVMValueRe
 static void list_common(List *l) {
   CellBuild *g = l->g;
   const CellBits *s = l->s;
-  int64_t lines = along_rows(s) ? s->k : s->m_most, stride = along_rows(s) ? s->ks : s->rs;
-  LLVMValueRef first = s->bit, from = first_word(g, first);
+  int64_t lines = along_rows(s) ? s->k : s->all_rows, stride = along_rows(s) ? s->ks : s->rs;
+  LLVMValueRef first = s->bit, from = first_word(g, first), vote_from = from;
+  if (!along_rows(s)) vote_from = first_word(g, s->all_bit);
+  LLVMValueRef ahead = cell_ll_sub(g, vote_from, from);
   LLVMValueRef end = cell_ll_add(g, first, along_rows(s) ? s->m : cell_ll_i64(g, s->k));
   LLVMValueRef plane[PLANES];
   for (int p = 0; p < PLANES; p++) plane[p] = cell_ll_alloca(g, g->i32);
@@ -217,7 +222,7 @@ static void list_common(List *l) {
   for (int p = 0; p < PLANES; p++) LLVMBuildStore(g->b, LLVMConstNull(g->i32), plane[p]);
   int64_t step = lines / VOTERS * (stride / 32);
   cell_ll_for_begin(g, &vote, cell_ll_i64(g, 0), cell_ll_i64(g, VOTERS), 1, true);
-  LLVMValueRef at = cell_ll_add(g, w.i, cell_ll_mul(g, vote.i, step));
+  LLVMValueRef at = cell_ll_add(g, cell_ll_add(g, w.i, ahead), cell_ll_mul(g, vote.i, step));
   LLVMValueRef carry = load_i32(g, cell_ll_at(g, s->words, at));
   for (int p = 0; p < PLANES; p++) {
     LLVMValueRef old = LLVMBuildLoad2(g->b, g->i32, plane[p], "");
@@ -336,7 +341,7 @@ static void place(List *l, LLVMValueRef header, LLVMValueRef begin) {
 
 // what lists depend on beside the words and the first bit
 static LLVMValueRef shape(CellBuild *g, const CellBits *s) {
-  const int64_t parts[5] = {s->rs, s->ks, s->m_most, s->k, s->m_fixed};
+  const int64_t parts[6] = {s->rs, s->ks, s->m_most, s->k, s->m_fixed, s->all_rows};
   CellKey key = cell_key((CellKey){{5, 8}}, parts, sizeof parts);
   LLVMValueRef fixed = LLVMConstInt(g->i64, key.words[0], false);
   return s->m_fixed ? fixed : cell_ll_add(g, fixed, s->m);

@@ -171,6 +171,10 @@ static void collect(Split *x, CellStmt ***tail, const CellStmt *s, bool list) {
       for (int i = 0; i < 3; i++) outer_value(x, tail, s->args[i]);
     outer_affine(x, tail, &s->index);
     outer_affine(x, tail, &s->begin);
+    if (s->end_var >= 0) {
+      CellAffine end = cell_affine_var(s->end_var, 1);
+      outer_affine(x, tail, &end);
+    }
     if (s->kind == CELL_K_LOOP) collect(x, tail, s->body, true);
   }
 }
@@ -194,6 +198,7 @@ static void copy_stmt(Split *x, CellStmt ***tail, const CellStmt *s) {
   if (s->kind == CELL_K_LOOP) number_var(x, s->var, to->var);
   to->dtype = s->dtype, to->op = s->op, to->number = s->number, to->reduce = s->reduce;
   to->add = s->add, to->loop = s->loop, to->extent = s->extent, to->limit = s->limit;
+  if (s->end_var >= 0) to->end_var = x->vars[s->end_var], to->end_scale = s->end_scale;
   for (int i = 0; i < 3; i++)
     if (s->args[i] >= 0) to->args[i] = x->values[s->args[i]];
   to->index = copy_affine(x, &s->index);
@@ -225,6 +230,10 @@ static void copy_contract(Split *x, CellStmt ***tail, const CellStmt *s) {
   if (s->terms > 0) to->u = copy_view(x, &s->u, false), to->v = copy_view(x, &s->v, false);
   to->m_limit = s->m_limit, to->n_limit = s->n_limit;
   if (s->m_limit > 0) to->m_begin = cell_affine_var(new_param(x, s->m_begin), 1);
+  if (s->end_var >= 0) {
+    to->end_var = new_param(x, cell_affine_var(s->end_var, s->end_scale)), to->end_scale = 1;
+    if (cell_is_bits(x->k, s->a.buffer)) to->a_all = cell_affine_var(new_param(x, s->a_all), 1);
+  }
   if (s->n_limit > 0) to->n_begin = cell_affine_var(new_param(x, s->n_begin), 1);
 }
 

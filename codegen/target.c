@@ -55,6 +55,7 @@ CellTarget cell_target(CellIsa isa) {
   t.l1_bytes = 32 << 10, t.l2_bytes = 512 << 10, t.l3_bytes = 8 << 20;
 #endif
   t.stages = true;
+  t.range_work = 1 << 15;
   t.tune_lanes = t.lanes > 1;
   t.sparse = t.lanes > 1 ? CELL_SPARSE_WORTH : CELL_SPARSE_NEVER;
   t.flops_per_cycle = 2.0 * 2 * t.lanes; // two units for multiply-adds

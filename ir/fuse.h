@@ -204,8 +204,9 @@ typedef struct {
 struct FuseKernel {
   FuseTask task;
   int32_t extent, tile;
-  bool apart; /* a product and its tail, or products alone */
-  int part;   /* of the level's ops: those that hang together */
+  bool apart;  /* a product and its tail, or products alone */
+  bool ranges; /* its tasks become ranges of rows (row_ranges.c) */
+  int part;    /* of the level's ops: those that hang together */
   int64_t tasks;
   int level;
   FuseOp **ops;
@@ -325,6 +326,9 @@ void fuse_turn_lanes(CellKernel *k, const CellTarget *target);
 void fuse_block_sums(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
 void fuse_jam_rows(CellKernel *k, const CellTarget *target);
+/* row_ranges.c: last of all, if the target wants it. Tasks are tiles of so many of the rows, and none is taken to be
+ * whole. */
+void fuse_row_ranges(CellKernel *k, int64_t rows, int64_t tile);
 
 /* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between
  * which each buffer lives. */

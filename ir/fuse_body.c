@@ -46,7 +46,7 @@ int fuse_open_loop(FuseEmit *e, FuseBody *b, CellLoopKind kind, CellAffine begin
 /* the same over the task's part of a class, or the whole extent of another */
 int fuse_open_class(FuseEmit *e, FuseBody *b, CellLoopKind kind, bool task, int64_t extent) {
   if (!task) return fuse_open_loop(e, b, kind, cell_affine(0), extent, 0);
-  bool ragged = e->k->tasks * e->k->tile != e->k->extent;
+  bool ragged = e->k->ranges || e->k->tasks * e->k->tile != e->k->extent;
   return fuse_open_loop(e, b, kind, cell_affine_var(0, e->k->tile), e->k->tile,
                         ragged ? e->k->extent : 0);
 }

@@ -55,7 +55,7 @@ static bool is_cut(FuseEmit *e, const FuseOp *op, int loop) {
 }
 
 static bool is_ragged(const FuseEmit *e) {
-  return e->k->tasks * e->k->tile != e->k->extent;
+  return e->k->ranges || e->k->tasks * e->k->tile != e->k->extent;
 }
 
 /* where the segment's part of the result begins, but for loops around */

@@ -246,12 +246,16 @@ static void split_partials(Fuse *f, FuseRegion *r, FuseCut **cuts) {
     if (!op->partial) continue;
     int32_t tile = tile_of(f, c), tasks = (c.extent + tile - 1) / tile;
     if (op->tiles) tasks = fuse_tile_partials(f, op);
+    // ranges of samples may begin anywhere: a number a sample
+    bool rows = f->target->range_work > 0 && c.task == FUSE_TASK_BATCH;
+    if (rows) tasks = c.extent;
     FuseVal *whole = op->out;
     FuseVal *partials =
         fuse_new_val(f, CELL_F, 1, &tasks, 0, NULL,
                      cell_arena_printf(f->arena, "%s partials", whole->name ? whole->name : ""));
     partials->global = true;
     op->out = partials;
+    if (rows) op->partial = false, op->loops[op->task].reduced = false, op->out_dim[0] = op->task;
     whole->producers = NULL, whole->producer_count = whole->producer_capacity = 0;
     CELL_PUSH(f->arena, partials->producers, partials->producer_count, partials->producer_capacity,
               op);
@@ -339,6 +343,40 @@ static bool latest(FuseItem *items, int n) {
   return again;
 }
 
+/* entries and products of one sample */
+static double sample_work(const FuseOp *op) {
+  double work = 1;
+  for (int l = 0; l < op->loop_count; l++)
+    if (op->loops[l].axis != CELL_AXIS_BATCH) work *= op->loops[l].extent;
+  if (op->kind != FUSE_SCAN) return work;
+  double step = 0;
+  for (int i = 0; i < op->body->op_count; i++) step += sample_work(op->body->ops[i]);
+  return step * op->region->g->axes[op->axis].extent;
+}
+
+static bool cuts_columns(const FuseOp *op) {
+  if (op->kind == FUSE_SCAN)
+    for (int i = 0; i < op->body->op_count; i++)
+      if (cuts_columns(op->body->ops[i])) return true;
+  return op->kind == FUSE_CONTRACT && op->loop_n >= 0 &&
+         op->loops[op->loop_n].axis == CELL_AXIS_BATCH;
+}
+
+/* Kernels with much to do for each sample: their tiles may be larger by a quarter than an equal share, so that a range
+ * of more samples need not be two. */
+static void choose_ranges(const Fuse *f, FuseKernel *k) {
+  if (f->target->range_work <= 0 || k->task != FUSE_TASK_BATCH || k->apart || k->tasks < 2) return;
+  double work = 0;
+  for (int i = 0; i < k->op_count; i++) {
+    if (cuts_columns(k->ops[i])) return;
+    work += sample_work(k->ops[i]);
+  }
+  if (work < (double)f->target->range_work) return;
+  k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, 4);
+  if (k->tile > k->extent) k->tile = k->extent;
+  k->tasks = (k->extent + k->tile - 1) / k->tile;
+}
+
 int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
   FuseCut *cuts;
   split_partials(f, r, &cuts);
@@ -396,6 +434,7 @@ int fuse_group(Fuse *f, FuseRegion *r, FuseKernel ***kernels) {
     CELL_PUSH(f->arena, k->ops, k->op_count, k->op_capacity, op);
     op->kernel = k;
   }
+  for (int i = 0; i < count; i++) choose_ranges(f, list[i]);
   for (int i = 0; i < count; i++)
     qsort(list[i]->ops, (size_t)list[i]->op_count, sizeof(FuseOp *), by_order);
   // launch order: by level, then as they were first needed (insertion sort keeps that)

@@ -8,14 +8,14 @@ CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
   size_t size = kind == CELL_K_CONTRACT ? sizeof(CellStmt) : offsetof(CellStmt, a);
   CellStmt *s = cell_arena_alloc(k->arena, size);
   s->kind = kind;
-  s->value = s->var = -1;
+  s->value = s->var = s->end_var = -1;
   s->span = CELL_NOWHERE;
   for (int i = 0; i < 3; i++) s->args[i] = -1;
   s->index.loaded = s->begin.loaded = -1;
   if (kind == CELL_K_CONTRACT) {
     s->m_begin.loaded = s->n_begin.loaded = -1;
     s->a.base.loaded = s->b.base.loaded = s->out.base.loaded = -1;
-    s->u.base.loaded = s->v.base.loaded = -1;
+    s->u.base.loaded = s->v.base.loaded = s->a_all.loaded = -1;
   }
 
   // what gives a value or a variable gets the next number

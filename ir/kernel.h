@@ -1,13 +1,15 @@
 /* kernel.h - the kernel IR: loop trees over buffers, and the plan that launches them.
  *
  * A kernel runs `tasks` times (variable 0 is the task's number); tasks may run in any order and on any
- * thread and write disjoint elements. Its body is a list of statements in SSA form: a LET, LOAD or
+ * thread and write disjoint elements. Where `rows` is set a task is a range of them: rows may be cut into ranges of at
+ * most `tile` in any way, and give the same numbers; variable 0 is a range's first row, variable end_var the first one
+ * behind it. Evenly cut, there are `tasks` ranges. Its body is a list of statements in SSA form: a LET, LOAD or
  * ACC gives a value number that later statements of the same body, and of bodies inside it, may
  * read; an ACC declared before a loop and updated inside it is read after it.
  *
  * Semantics, which the interpreter defines in float64 and every back end follows in float32:
  *   LOOP  runs its body for var = begin, begin+1, ... while var < begin + extent and, if limit > 0,
- *         var < limit. Kinds: SERIAL; UNROLL (a hint: short, constant); LANES (iterations are
+ *         var < limit; over rows of a range, until its end. Kinds: SERIAL; UNROLL (a hint: short, constant); LANES (iterations are
  *         independent but for ACCs declared outside and updated inside it, whose order of summation
  *         is the back end's, fixed for a target). A LANES loop holds no LANES loop, no CONTRACT,
  *         and no STORE whose index does not depend on its variable.
@@ -104,6 +106,10 @@ struct CellStmt {
   CellAffine begin;
   int64_t extent, limit;
   CellStmt *body;
+  /* LOOP, CONTRACT: -1, or a variable: end_scale times it is a limit too, below which `limit`, or m_limit, only says how
+   * many rows there are in all. */
+  int end_var;
+  int64_t end_scale;
   /* CONTRACT. Last, because other statements are allocated without what follows. Rows m are begin_m..
    * while below m_limit (if > 0), as for a loop of a ragged tile; row r of out and a is counted from 0,
    * and there are min(m, m_limit - m_begin) of them. The same holds for n with n_begin and n_limit. */
@@ -111,6 +117,7 @@ struct CellStmt {
   int64_t m, n, k;
   CellAffine m_begin, n_begin;
   int64_t m_limit, n_limit;
+  CellAffine a_all; /* with end_var: base of a for the first of all rows */
   bool sparse;
   CellView u, v; /* as a and b, t for k */
   int64_t terms; /* 0: none */
@@ -133,6 +140,8 @@ typedef struct {
   int scratch_count, scratch_capacity;
   int64_t scratch_bytes;
   int64_t tasks;
+  int64_t rows, tile; /* rows 0: tasks are what they are */
+  int end_var;
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;
@@ -223,6 +232,8 @@ typedef struct {
   bool tune_lanes;
   CellSparsity sparse;
   bool stages; /* launches that do not depend on each other get one stage and stand together */
+  /* > 0: kernels with so many entries and products a sample get rows, which are shared out while a program runs */
+  int64_t range_work;
 } CellTarget;
 
 typedef struct {

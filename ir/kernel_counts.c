@@ -244,7 +244,7 @@ static CellKernelCounts begin(Count *c, const CellKernel *k, const CellCosts *co
   CellKernelCounts sum = {0};
   if (depends(k->body, 0)) {
     for (int64_t task = 0; task < k->tasks; task++) {
-      c->vars[0] = task;
+      c->vars[0] = k->rows > 0 ? task * k->tile : task;
       count_body(c, k->body, 1, 1, &sum);
     }
   } else {

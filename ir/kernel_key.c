@@ -68,6 +68,12 @@ static void add_side(CellKey *key, const CellAffine *begin, int64_t extent, int6
   if (limit > 0) add_affine(key, begin);
 }
 
+// where the rows of a range end
+static void add_end_of(CellKey *key, const CellStmt *s) {
+  add(key, (uint64_t)s->end_var);
+  if (s->end_var >= 0) add(key, (uint64_t)s->end_scale);
+}
+
 static void add_body(CellKey *key, const CellStmt *s);
 
 static void add_stmt(CellKey *key, const CellStmt *s) {
@@ -78,6 +84,7 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_affine(key, &s->begin);
     add(key, (uint64_t)s->extent);
     add(key, (uint64_t)(s->limit > 0 ? s->limit : 0));
+    add_end_of(key, s);
     add_body(key, s->body);
     break;
   case CELL_K_CONST: {
@@ -114,6 +121,8 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_side(key, &s->n_begin, s->n, s->n_limit);
     add(key, (uint64_t)s->k);
     add(key, pair(s->add, s->sparse));
+    add_end_of(key, s);
+    if (s->end_var >= 0) add_affine(key, &s->a_all);
     add(key, (uint64_t)s->terms);
     if (s->terms > 0) {
       add_view(key, &s->u);
@@ -140,6 +149,8 @@ CellKey cell_kernel_key(const CellKernel *k, CellKey seed) {
   }
   add(&key, (uint64_t)k->scratch_bytes);
   add(&key, (uint64_t)k->tasks);
+  add(&key, (uint64_t)k->rows);
+  add(&key, pair(k->tile, k->rows > 0 ? k->end_var : -1));
   add_body(&key, k->body);
   return key;
 }

@@ -59,8 +59,9 @@ static void print_view(CellText *out, const CellView *v, char row, char column) 
   cell_text_printf(out, "]");
 }
 
-// "[0, 64)" or "64 v0 + [0, 64) below 512"
-static void print_range(CellText *out, const CellAffine *begin, int64_t extent, int64_t limit) {
+// "[0, 64)", "64 v0 + [0, 64) below 512" or, over rows of a range, "v0 + [0, 64) below v9"
+static void print_range(CellText *out, const CellAffine *begin, int64_t extent, int64_t limit,
+                        const CellStmt *end) {
   CellAffine constant = cell_affine(begin->base);
   CellAffine rest = *begin;
   rest.base = 0;
@@ -71,7 +72,13 @@ static void print_range(CellText *out, const CellAffine *begin, int64_t extent, 
   cell_text_printf(out, "[");
   print_affine(out, &constant);
   cell_text_printf(out, ", %lld)", (long long)(begin->base + extent));
-  if (limit > 0) cell_text_printf(out, " below %lld", (long long)limit);
+  if (end && end->end_var >= 0) {
+    CellAffine last = cell_affine_var(end->end_var, end->end_scale);
+    cell_text_printf(out, " below ");
+    print_affine(out, &last);
+  } else if (limit > 0) {
+    cell_text_printf(out, " below %lld", (long long)limit);
+  }
 }
 
 static void print_body(CellText *out, const CellStmt *s, int depth);
@@ -85,12 +92,12 @@ static void print_contract(CellText *out, const CellStmt *s) {
   print_view(out, &s->out, 'm', 'n');
   cell_text_printf(out, " m ");
   if (s->m_limit > 0)
-    print_range(out, &s->m_begin, s->m, s->m_limit);
+    print_range(out, &s->m_begin, s->m, s->m_limit, s);
   else
     cell_text_printf(out, "%lld", (long long)s->m);
   cell_text_printf(out, " n ");
   if (s->n_limit > 0)
-    print_range(out, &s->n_begin, s->n, s->n_limit);
+    print_range(out, &s->n_begin, s->n, s->n_limit, NULL);
   else
     cell_text_printf(out, "%lld", (long long)s->n);
   cell_text_printf(out, " k %lld%s%s", (long long)s->k, s->sparse ? " sparse" : "",
@@ -112,7 +119,7 @@ static void print_stmt(CellText *out, const CellStmt *s, int depth) {
     static const char *const kinds[] = {
         [CELL_LOOP_SERIAL] = "loop", [CELL_LOOP_UNROLL] = "unroll", [CELL_LOOP_LANES] = "lanes"};
     cell_text_printf(out, "%s v%d = ", kinds[s->loop], s->var);
-    print_range(out, &s->begin, s->extent, s->limit);
+    print_range(out, &s->begin, s->extent, s->limit, s);
     cell_text_printf(out, "\n");
     print_body(out, s->body, depth + 1);
     break;
@@ -171,6 +178,9 @@ void cell_kernel_print(const CellKernel *k, CellText *out) {
     cell_text_printf(out, "%sarg%d: %s%s", i > 0 ? ", " : "", i, dtype_text(k->args[i]),
                      k->written && k->written[i] ? " written" : "");
   cell_text_printf(out, ") tasks %lld", (long long)k->tasks);
+  if (k->rows > 0)
+    cell_text_printf(out, " of %lld rows, v0 to v%d, %lld at most", (long long)k->rows, k->end_var,
+                     (long long)k->tile);
   if (k->scratch_count > 0) {
     cell_text_printf(out, " scratch (");
     for (int i = 0; i < k->scratch_count; i++)

@@ -178,10 +178,21 @@ static Range count_range(const Verify *v, int64_t count, const CellAffine *begin
   return r;
 }
 
+static void check_end(Verify *v, const CellStmt *s) {
+  if (s->end_var < 0) return;
+  CellAffine end = cell_affine_var(s->end_var, s->end_scale);
+  check_affine(v, &end, "the end of a range");
+  int64_t limit = s->kind == CELL_K_CONTRACT ? s->m_limit : s->limit;
+  if (v->k->rows <= 0 || s->end_var != v->k->end_var || limit != v->k->rows * s->end_scale)
+    fault(v, "a range ends elsewhere than the kernel's");
+}
+
 static void check_contract(Verify *v, const CellStmt *s) {
   if (v->lane >= 0) fault(v, "a contract inside a lanes loop");
   if (s->m < 1 || s->n < 1 || s->k < 1) fault(v, "a contract with an extent below 1");
   Range m = {0}, n = {0}, k = {true, 0, s->k - 1};
+  check_end(v, s);
+  if (s->end_var >= 0) check_affine(v, &s->a_all, "a of a contract");
   if (check_affine(v, &s->m_begin, "m of a contract"))
     m = count_range(v, s->m, &s->m_begin, s->m_limit);
   if (check_affine(v, &s->n_begin, "n of a contract"))
@@ -223,6 +234,7 @@ static void check_loop(Verify *v, const CellStmt *s) {
 
     // ranges of the variable and its form in steps
     v->steps[s->var] = (Range){true, 0, s->extent - 1};
+    check_end(v, s);
     v->ranges[s->var] = range_add(affine_range(v, &s->begin), v->steps[s->var], 1);
     if (v->ranges[s->var].known && s->limit > 0 && v->ranges[s->var].high > s->limit - 1)
       v->ranges[s->var].high = s->limit - 1;
@@ -401,7 +413,14 @@ bool cell_kernel_verify(const CellKernel *k, CellText *out) {
   if (k->var_count > 0) {
     v.vars[0] = v.expanded[0] = true;
     v.steps_of[0] = 1;
-    v.steps[0] = v.ranges[0] = (Range){true, 0, k->tasks - 1};
+    v.steps[0] = v.ranges[0] = (Range){true, 0, (k->rows > 0 ? k->rows : k->tasks) - 1};
+    if (k->rows > 0) {
+      if (k->tile < 1 || k->end_var < 1 || k->end_var >= k->var_count)
+        fault(&v, "a kernel of rows has ranges of %lld, and v%d for their end", (long long)k->tile,
+              k->end_var);
+      else
+        v.vars[k->end_var] = true, v.ranges[k->end_var] = (Range){true, 1, k->rows};
+    }
     check_body(&v, k->body);
   } else if (k->body) {
     fault(&v, "variable 0 is missing");

@@ -110,6 +110,7 @@ static CellPlan *plan_of(CellArena *arena, const CellModule *m, int64_t guard, u
       seed % 4 == 3 ? cell_cuda_target(cell_cuda_arch("sm_90")) : cell_target(CELL_ISA_HOST);
   if (seed % 4 == 1) target.split_bytes = 1; // of every product of a single sample
   if (seed % 4 == 2) target.sparse = CELL_SPARSE_ALWAYS;
+  if (seed % 4 == 0) target.range_work = 1;
   CellPlanOptions options = {.guard_bytes = guard};
   CellPlan *plan = cell_plan_create(arena, m, &target, &options, diag);
   if (!plan) {
@@ -161,8 +162,9 @@ static int check_graph(CellArena *arena, CellGraph *g, uint64_t seed, bool loud)
     bad = run_on(m, shared, CELL_BACKEND_INTERP_KERNELS, 1, inputs, input_count, expected, seed,
                  loud, NULL, diag);
   if (!bad && !getenv("CELLC_NO_LLVM")) {
-    // compiled code: the same bytes from one thread and from three
-    double *one = NULL, *three = NULL;
+    // compiled code: the same bytes from one thread and from three, and wherever ranges of rows begin, which is
+    // elsewhere when guards are checked
+    double *one = NULL, *three = NULL, *apart = NULL;
     bool both = seed % 8 == 0;
     bad = run_on(m, seed % 2 ? guarded : shared, CELL_BACKEND_CPU, 1, inputs, input_count, expected,
                  seed, loud, both ? &one : NULL, diag);
@@ -173,8 +175,16 @@ static int check_graph(CellArena *arena, CellGraph *g, uint64_t seed, bool loud)
       printf("seed %llu: three threads give other bytes than one\n", (unsigned long long)seed);
       bad = 1;
     }
+    if (!bad && both)
+      bad = run_on(m, guarded, CELL_BACKEND_CPU, 1, inputs, input_count, expected, seed, loud,
+                   &apart, diag);
+    if (!bad && both && memcmp(one, apart, (size_t)entries(g, expected) * sizeof *one) != 0) {
+      printf("seed %llu: other ranges give other bytes\n", (unsigned long long)seed);
+      bad = 1;
+    }
     free(one);
     free(three);
+    free(apart);
   }
   cell_diag_destroy(diag);
   return bad;

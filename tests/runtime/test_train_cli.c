@@ -42,6 +42,24 @@ static void test_usage(void **state) {
   expect("train " FAST "--runs /proc/runs", 1, "/proc/runs");
 }
 
+// each thread gets samples by how fast it has been: another share in every run and every update
+static void test_threads(void **state) {
+  (void)state;
+#define LARGE                                                                                      \
+  "train " TINY "--env minatar/breakout --set l1.n=64 --set l2.n=48 --set l3.n=48 --set "          \
+  "train.batch=70 --set train.every=4 --steps 1500 --quiet --threads "
+  if (getenv("CELLC_NO_LLVM")) return;
+  expect("version; rm -rf shares", 0, "");
+  for (int threads = 1; threads <= 3; threads++) {
+    char line[512];
+    snprintf(line, sizeof line, LARGE "%d --runs shares/%d > folder", threads, threads);
+    expect(line, 0, "");
+    expect("version; cp $(cat folder)/params.safetensors now; cp -n now shares/one; "
+           "cmp now shares/one && echo equal",
+           0, "equal");
+  }
+}
+
 static void test_a_run_and_what_can_be_done_with_it(void **state) {
   (void)state;
   expect("train " FAST "--steps 300 --seed 0 --runs a --quiet > folder", 0, "");
@@ -137,7 +155,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_usage),   cmocka_unit_test(test_a_run_and_what_can_be_done_with_it),
       cmocka_unit_test(test_info),    cmocka_unit_test(test_divergence),
-      cmocka_unit_test(test_signals),
+      cmocka_unit_test(test_signals), cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
