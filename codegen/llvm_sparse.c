@@ -16,11 +16,12 @@
 #include "codegen/llvm_build.h"
 
 enum {
-  MOST_VECTORS = 13,     /* of a block of columns */
+  MOST_VECTORS = 13, /* of a block of columns */
+  LEAST_VECTORS = 6,
   GRAIN = 8,             /* blocks of k begin at multiples of this */
   MOST_K = 256,          /* longest block of k */
   LISTS_BYTES = 1 << 20, /* of all rows that pass a panel before the next ones */
-  AHEAD = 4,             /* rows of b that are fetched ahead of the one that is copied */
+  AHEAD = 8,             /* rows of b that are fetched ahead of the one that is copied */
   FAR_BYTES = 1 << 20,   /* of b, from which on it does not stay in the second level */
   GAP = 32               /* elements that may be written past the end of lists */
 };
@@ -45,11 +46,10 @@ static int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-static Sparse plan(CellBuild *g, const CellSparse *s) {
-  Sparse l = {.g = g, .s = s};
-  bool wide = g->isa == CELL_ISA_AVX512;
-  int64_t total = ceil_div(s->n, g->lanes), near = wide ? 34 << 10 : 27 << 10;
-  l.vectors = (int)ceil_div(total, ceil_div(total, MOST_VECTORS));
+// with so many lane vectors in a block of columns
+static Sparse plan_of(CellBuild *g, const CellSparse *s, int vectors) {
+  Sparse l = {.g = g, .s = s, .vectors = vectors};
+  int64_t near = g->isa == CELL_ISA_AVX512 ? 34 << 10 : 27 << 10;
   l.step = g->instructions == CELL_ISA_AVX512 ? 16 : g->lanes > 1 ? 8 : 1;
   l.pitch = (int64_t)l.vectors * g->lanes;
   int64_t most = near / 4 / l.pitch / GRAIN * GRAIN, grains = ceil_div(s->k, GRAIN);
@@ -69,24 +69,44 @@ static int64_t panel_floats(const Sparse *l) {
   return l->in_place ? 0 : l->most_k * l->pitch;
 }
 
+static double cycles_of(const Sparse *l) {
+  // of an element of a; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
+  // and of each of its vectors; of a vector that is copied
+  const double ELEMENT = 0.7, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
+  const CellSparse *s = l->s;
+  double listed = (double)s->m_most * (double)s->k, cycles = listed * ELEMENT;
+  for (int64_t left = ceil_div(s->n, l->g->lanes); left > 0; left -= l->vectors) {
+    double vectors = (double)(left < l->vectors ? left : l->vectors), entry = vectors / 2 + 0.5;
+    cycles += listed / 2 * (entry > CHAIN ? entry : CHAIN);
+    cycles += (double)(s->m_most * l->k_blocks) * (LIST + SUM * vectors);
+    if (!l->in_place) cycles += (double)s->k * COPY * vectors;
+  }
+  return cycles;
+}
+
+// Wide blocks broadcast each entry less often; of narrow ones the panel holds more of k, so that lists are longer and
+// sums go to out and back less often.
+static Sparse plan(CellBuild *g, const CellSparse *s) {
+  int64_t total = ceil_div(s->n, g->lanes);
+  Sparse best = {0};
+  double least = 0;
+  for (int most = MOST_VECTORS; most >= LEAST_VECTORS; most--) {
+    Sparse l = plan_of(g, s, (int)ceil_div(total, ceil_div(total, most)));
+    double cycles = cycles_of(&l);
+    if (best.g && cycles >= least) continue;
+    best = l, least = cycles;
+  }
+  return best;
+}
+
 int64_t cell_ll_sparse_scratch(CellBuild *g, const CellSparse *s) {
   Sparse l = plan(g, s);
   return panel_floats(&l) + 2 * l.room + l.rows * l.k_blocks;
 }
 
 double cell_ll_sparse_cycles(CellBuild *g, const CellSparse *s) {
-  // of an element of a; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
-  // and of each of its vectors; of a vector that is copied
-  const double ELEMENT = 0.7, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
   Sparse l = plan(g, s);
-  double listed = (double)s->m_most * (double)s->k, cycles = listed * ELEMENT;
-  for (int64_t left = ceil_div(s->n, g->lanes); left > 0; left -= l.vectors) {
-    double vectors = (double)(left < l.vectors ? left : l.vectors), entry = vectors / 2 + 0.5;
-    cycles += listed / 2 * (entry > CHAIN ? entry : CHAIN);
-    cycles += (double)(s->m_most * l.k_blocks) * (LIST + SUM * vectors);
-    if (!l.in_place) cycles += (double)s->k * COPY * vectors;
-  }
-  return cycles;
+  return cycles_of(&l);
 }
 
 // ---- lists ----
