@@ -241,10 +241,14 @@ static void step_environment(CellTrainer *t, int e) {
 // what follows in the order of the environments, whoever stepped them
 static bool step_environments(CellTrainer *t, CellDiag *diag) {
   int envs = t->options.agent->envs;
-  int threads = t->options.threads > 0 ? t->options.threads : omp_get_num_procs();
-  bool parallel = t->options.env->heavy && envs > 1 && threads > 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (parallel)
-  for (int e = 0; e < envs; e++) step_environment(t, e);
+  if (t->options.env->heavy && envs > 1 && t->options.threads != 1) {
+    int threads = t->options.threads > 0 ? t->options.threads : omp_get_num_procs();
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int e = 0; e < envs; e++) step_environment(t, e);
+  } else {
+    // a team of one would cost more than a step of a light environment
+    for (int e = 0; e < envs; e++) step_environment(t, e);
+  }
   for (int e = 0; e < envs; e++) {
     if (!cell_env_check(t->options.env, t->env_states[e], diag)) return false;
     CellEnvStep result = t->results[e];

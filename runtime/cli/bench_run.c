@@ -26,7 +26,7 @@ static bool steps(CellTrainer *t, Step *step, int64_t count, const char *what, d
     if (status == CELL_TRAIN_DIVERGED)
       cell_error(diag, NULL, CELL_NOWHERE, "the run diverged in step %lld", (long long)t->step);
     if (status != CELL_TRAIN_OK) return false;
-    if (isatty(STDERR_FILENO) && (i & 1023) == 0 && cell_now() - told > 1) {
+    if ((i & 1023) == 0 && isatty(STDERR_FILENO) && cell_now() - told > 1) {
       told = cell_now();
       fprintf(stderr, "\r%s: %.0f %%, %.0f s left  ", what, 100.0 * (double)i / (double)count,
               (told - began) * (double)(count - i) / (double)(i > 0 ? i : 1));
