@@ -318,11 +318,12 @@ void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *progra
 
 /* Of finished kernels, in this order and where the target wants it. turn_sums.c: keeps sums over rows into short
  * rows in registers; flatten_lanes.c: makes short rows into long ones; turn_lanes.c: lets lanes go across short rows;
- * block_sums.c: adds up several rows before sums over rows are stored; cut_lanes.c: cuts long lane loops; jam_rows.c:
- * sums several short rows at once. */
+ * gather_once.c: writes out what they would gather again and again; block_sums.c: adds up several rows before sums over
+ * rows are stored; cut_lanes.c: cuts long lane loops; jam_rows.c: sums several short rows at once. */
 void fuse_turn_sums(CellKernel *k, const CellTarget *target);
 void fuse_flatten_lanes(CellKernel *k, const CellTarget *target);
 void fuse_turn_lanes(CellKernel *k, const CellTarget *target);
+void fuse_gather_once(CellKernel *k, const CellTarget *target);
 void fuse_block_sums(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
 void fuse_jam_rows(CellKernel *k, const CellTarget *target);

@@ -345,6 +345,7 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_turn_sums(k, f->target);
   fuse_flatten_lanes(k, f->target);
   fuse_turn_lanes(k, f->target);
+  fuse_gather_once(k, f->target);
   fuse_block_sums(k, f->target);
   fuse_cut_lanes(k, f->target);
   fuse_jam_rows(k, f->target);

@@ -310,6 +310,19 @@ static int across_rows(const CellStmt *s, int64_t row) {
   return n;
 }
 
+// loads that lanes gather from arguments for every sample, though they are the same for all
+static int gathered(const CellStmt *s, int lane, int sample) {
+  int n = 0;
+  for (; s; s = s->next) {
+    if (s->kind == CELL_K_LOOP)
+      n += gathered(s->body, s->loop == CELL_LOOP_LANES ? s->var : lane,
+                    s->extent >= 8 && s->loop == CELL_LOOP_SERIAL ? s->var : sample);
+    n += s->kind == CELL_K_LOAD && !s->buffer.scratch && lane >= 0 && sample >= 0 &&
+         cell_affine_coef(&s->index, lane) > 1 && cell_affine_coef(&s->index, sample) == 0;
+  }
+  return n;
+}
+
 // A mean, a variance and a tanh of each candidate's short row, and the best candidate: lanes go across the rows where there
 // are enough of them, so that nothing is worked out number by number; along them where rows are long.
 static void lanes_across_short_rows(void **state) {
@@ -339,8 +352,14 @@ static void lanes_across_short_rows(void **state) {
     for (uint64_t seed = 0; seed < 2; seed++)
       assert_int_equal(check_graph(arena, g, seed, false), 0);
     CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
-    int across = 0;
-    for (int k = 0; k < plan->kernel_count; k++) across += across_rows(plan->kernels[k]->body, n);
+    int across = 0, gathers = 0;
+    for (int k = 0; k < plan->kernel_count; k++) {
+      across += across_rows(plan->kernels[k]->body, n);
+      gathers += gathered(plan->kernels[k]->body, -1, -1);
+    }
+    if (has_vectors() && gathers > 0)
+      fail_msg("rows of %d, %d candidates: %d loads are gathered again for every sample", n, many,
+               gathers);
     if (many > 2 && has_vectors() && (across > 0) != (n < 80))
       fail_msg("rows of %d, %d candidates: %d loops across rows", n, many, across);
     cell_diag_destroy(diag);
