@@ -135,10 +135,12 @@ static bool fits(Block *b) {
   return b->add_count > 0 && b->add_count >= WORTH * b->kept_count;
 }
 
+// rows of a block: as many as leave none over, or else a short one at the end; 1: none
 static int64_t block_of(const CellStmt *rows) {
-  for (int64_t n = MOST_ROWS; n > 1; n--)
-    if (rows->extent % n == 0 && rows->extent > n) return n;
-  return 1;
+  if (rows->extent < 2 * MOST_ROWS) return 1;
+  for (int64_t n = MOST_ROWS; n > MOST_ROWS / 2; n--)
+    if (rows->extent % n == 0) return n;
+  return rows->begin.term_count == 0 ? MOST_ROWS : rows->extent % 2 == 0 ? 2 : 1;
 }
 
 // ---- the new loops ----
@@ -147,6 +149,7 @@ typedef struct {
   Block *b;
   CellStmt *block, *lanes, *each; /* over blocks; of the sums: lanes, and the block's rows */
   int64_t count, pitch;           /* rows of a block; elements between rows that are kept */
+  int64_t limit;                  /* of rows, where the last block is short */
   int slot, held_slot;            /* scratch of the first value kept, of all held */
   int *made;                      /* by value: what stands for it in the sums, -1 */
 } Sums;
@@ -205,6 +208,7 @@ static CellStmt *sums_of(Sums *m) {
   m->lanes = new_loop(b->k, CELL_LOOP_LANES, b->lanes->begin, b->lanes->extent);
   m->lanes->limit = b->lanes->limit;
   m->each = new_loop(b->k, CELL_LOOP_UNROLL, first, m->count);
+  m->each->limit = m->limit;
   CellStmt **outer = &m->lanes->body, **inner = &m->each->body;
   CellStmt *sums[MOST_ADDS];
   for (int i = 0; i < b->add_count; i++) {
@@ -296,10 +300,11 @@ static CellStmt *blocked(Block *b) {
   CellKernel *k = b->k;
   CellStmt *rows = b->rows, *lanes = b->lanes;
   Sums m = {.b = b, .count = block_of(rows), .pitch = (lanes->extent + 15) / 16 * 16};
+  if (rows->extent % m.count != 0) m.limit = rows->begin.base + rows->extent;
   int values = k->value_count;
   m.made = CELL_NEW_ARRAY(k->arena, int, (size_t)values + 1);
   for (int i = 0; i < values; i++) m.made[i] = -1;
-  m.block = new_loop(k, CELL_LOOP_SERIAL, rows->begin, rows->extent / m.count);
+  m.block = new_loop(k, CELL_LOOP_SERIAL, rows->begin, (rows->extent + m.count - 1) / m.count);
   m.block->span = rows->span;
   for (int i = 0; i < b->kept_count; i++) {
     int slot = cell_scratch_add(k, CELL_F, m.count * m.pitch, "rows of a block");
@@ -320,7 +325,7 @@ static CellStmt *blocked(Block *b) {
   m.block->next = rows->next, m.block->body = rows->body ? rows : sums;
   rows->next = sums;
   rows->begin = cell_affine_add(rows->begin, cell_affine_var(m.block->var, m.count));
-  rows->extent = m.count;
+  rows->extent = m.count, rows->limit = m.limit;
   m.block->begin = cell_affine(0);
   return m.block;
 }

@@ -432,7 +432,7 @@ static int block_sums(const CellStmt *s) {
 }
 
 /* What a matrix of each sample, whose entries are made on the way, gives to several rows, some by a factor of the
- * matrix's row, is added up for a block of its rows at once where there is a block. */
+ * matrix's row, is added up for a block of its rows at once; the last may be short. */
 static void rows_in_blocks(void **state) {
   (void)state;
   static const int rows[] = {32, 31, 98}, lengths[] = {33, 96, 200, 500};
@@ -458,8 +458,7 @@ static void rows_in_blocks(void **state) {
     CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
     int blocks = 0;
     for (int k = 0; k < plan->kernel_count; k++) blocks += block_sums(plan->kernels[k]->body);
-    if (has_vectors() && (blocks > 0) != (n != 31))
-      fail_msg("%d rows of %d: %d loops over blocks", n, m, blocks);
+    if (has_vectors() && blocks == 0) fail_msg("%d rows of %d: %d loops over blocks", n, m, blocks);
     cell_diag_destroy(diag);
     cell_arena_destroy(arena);
   }
