@@ -43,7 +43,7 @@ static bool is_in(const CellStmt *list, const CellStmt *s) {
   return false;
 }
 
-// whether the buffer is loaded or stored to by anything but adds that stand in `but`
+// whether the buffer is stored to, or also loaded, by anything but adds that stand in the list `but`
 static bool is_touched(const CellStmt *s, const CellStmt *but, CellBufferRef buffer, bool loads) {
   bool all = s == but;
   for (; s; s = s->next) {
@@ -112,14 +112,8 @@ static bool fits(Block *b) {
     if (s->kind != CELL_K_STORE || !s->add || s->index.loaded >= 0 ||
         cell_affine_coef(&s->index, b->rows->var) != 0)
       continue;
-    bool alone = !is_touched(lanes->body, lanes->body, s->buffer, true);
-    for (const CellStmt *t = b->rows->body; t && alone; t = t->next)
-      if (t != lanes)
-        alone = !((t->kind == CELL_K_LOAD || t->kind == CELL_K_STORE) &&
-                  cell_same_buffer(t->buffer, s->buffer)) &&
-                !(t->kind == CELL_K_LOOP && is_touched(t->body, NULL, s->buffer, true)) &&
-                t->kind != CELL_K_CONTRACT;
-    if (!alone) continue;
+    // nothing else may read or write what the adds leave for later
+    if (is_touched(b->rows->body, lanes->body, s->buffer, true)) continue;
     const CellStmt *factors = product(b, s->args[0]);
     int kept_before = b->kept_count, held_before = b->held_count;
     bool kept = b->add_count < MOST_ADDS;

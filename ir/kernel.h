@@ -9,8 +9,8 @@
  *
  * Semantics, which the interpreter defines in float64 and every back end follows in float32:
  *   LOOP  runs its body for var = begin, begin+1, ... while var < begin + extent and, if limit > 0,
- *         var < limit; over rows of a range, until its end. Kinds: SERIAL; UNROLL (a hint: short, constant); LANES (iterations are
- *         independent but for ACCs declared outside and updated inside it, whose order of summation
+ *         var < limit; over rows of a range, until its end. Kinds: SERIAL; UNROLL (a hint: short,
+ *         constant); LANES (iterations are independent but for ACCs declared outside and updated inside it, whose order of summation
  *         is the back end's, fixed for a target). A LANES loop holds no LANES loop, no CONTRACT,
  *         and no STORE whose index does not depend on its variable.
  *   LOAD  element of a buffer, as float or i32 by the buffer's dtype; BITS: bit number `index`
@@ -106,8 +106,8 @@ struct CellStmt {
   CellAffine begin;
   int64_t extent, limit;
   CellStmt *body;
-  /* LOOP, CONTRACT: -1, or a variable: end_scale times it is a limit too, below which `limit`, or m_limit, only says how
-   * many rows there are in all. */
+  /* LOOP, CONTRACT: over rows of a range: it ends at end_scale times this variable, and limit, or m_limit, says how many
+   * there are in all, which is never less; -1: other ranges. */
   int end_var;
   int64_t end_scale;
   /* CONTRACT. Last, because other statements are allocated without what follows. Rows m are begin_m..
@@ -140,8 +140,8 @@ typedef struct {
   int scratch_count, scratch_capacity;
   int64_t scratch_bytes;
   int64_t tasks;
-  int64_t rows, tile; /* rows 0: tasks are what they are */
-  int end_var;
+  int64_t rows, tile;         /* of ranges; rows 0: tasks are numbered */
+  int end_var;                /* with rows */
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;

@@ -190,6 +190,16 @@ static int check_graph(CellArena *arena, CellGraph *g, uint64_t seed, bool loud)
   return bad;
 }
 
+// a graph's plan, whose numbers were checked
+static CellPlan *checked_plan(CellArena *arena, const char *text, CellDiag *diag) {
+  CellGraph *g = cell_test_parse(arena, text);
+  assert_non_null(g);
+  for (uint64_t seed = 0; seed < 2; seed++) assert_int_equal(check_graph(arena, g, seed, false), 0);
+  CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+  assert_non_null(plan);
+  return plan;
+}
+
 static int one_program(uint64_t seed, bool loud) {
   CellArena *arena = cell_arena_create();
   CellRandomOptions options = {.size = 10 + (int)(seed % 60),
@@ -278,11 +288,7 @@ static void candidates_are_tasks(void **state) {
              "%%11 = reduce max %%10 over {candidate} : f {batch}\n"
              "output \"values\" %%10\noutput \"best\" %%11\n",
              batch);
-    CellGraph *g = cell_test_parse(arena, text);
-    assert_non_null(g);
-    for (uint64_t seed = 0; seed < 2; seed++)
-      assert_int_equal(check_graph(arena, g, seed, false), 0);
-    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    CellPlan *plan = checked_plan(arena, text, diag);
     int cut = 0;
     for (int k = 0; k < plan->kernel_count; k++) cut += plan->kernels[k]->tasks == 3;
     assert_int_equal(cut, batch == 1);
@@ -347,11 +353,7 @@ static void lanes_across_short_rows(void **state) {
              "%%10 = reduce max %%8 over {candidate} : f {batch}\n"
              "output \"values\" %%8\noutput \"best\" %%9\noutput \"most\" %%10\n",
              many, n, n, n, n, n);
-    CellGraph *g = cell_test_parse(arena, text);
-    assert_non_null(g);
-    for (uint64_t seed = 0; seed < 2; seed++)
-      assert_int_equal(check_graph(arena, g, seed, false), 0);
-    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    CellPlan *plan = checked_plan(arena, text, diag);
     int across = 0, gathers = 0;
     for (int k = 0; k < plan->kernel_count; k++) {
       across += across_rows(plan->kernels[k]->body, n);
@@ -400,11 +402,7 @@ static void rows_together(void **state) {
              "%%6 = reduce sum %%3 dims [1] : f[%d] {batch}\n"
              "output \"a\" %%5\noutput \"b\" %%6\n",
              n, m, n, m, n, m, m, n, n);
-    CellGraph *g = cell_test_parse(arena, text);
-    assert_non_null(g);
-    for (uint64_t seed = 0; seed < 2; seed++)
-      assert_int_equal(check_graph(arena, g, seed, false), 0);
-    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    CellPlan *plan = checked_plan(arena, text, diag);
     int most = 0;
     for (int k = 0; k < plan->kernel_count; k++) {
       int sums = most_sums(plan->kernels[k]->body);
@@ -451,11 +449,7 @@ static void rows_in_blocks(void **state) {
              "%%6 = contract %%3, %%1 \"ij,hj->hi\" : f[4,%d] {batch}\n"
              "output \"a\" %%4\noutput \"b\" %%5\noutput \"c\" %%6\n",
              n, m, n, m, n, m, m, m, n);
-    CellGraph *g = cell_test_parse(arena, text);
-    assert_non_null(g);
-    for (uint64_t seed = 0; seed < 2; seed++)
-      assert_int_equal(check_graph(arena, g, seed, false), 0);
-    CellPlan *plan = plan_of(arena, module_of(arena, g), 0, 0, false, diag);
+    CellPlan *plan = checked_plan(arena, text, diag);
     int blocks = 0;
     for (int k = 0; k < plan->kernel_count; k++) blocks += block_sums(plan->kernels[k]->body);
     if (has_vectors() && blocks == 0) fail_msg("%d rows of %d: %d loops over blocks", n, m, blocks);
