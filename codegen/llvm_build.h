@@ -121,6 +121,15 @@ LLVMValueRef cell_ll_run(CellBuild *g, LLVMValueRef v, int h, int count);
 /* As many vectors as lanes, 8 or more. */
 void cell_ll_transpose(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out);
 
+/* Lanes that lie `step` elements apart (llvm_strided.c), up to CELL_MAX_STEP. A load reads nothing before its first lane or
+ * behind its last one. A store is of `count` vectors, at most as many as lanes, of which lane i of vector j goes to
+ * to[count i + j]; x is overwritten. */
+enum { CELL_MAX_STEP = 32 };
+bool cell_ll_can_stride(const CellBuild *g, int64_t step);
+LLVMValueRef cell_ll_strided_load(CellBuild *g, LLVMTypeRef element, LLVMValueRef from,
+                                  int64_t step);
+void cell_ll_interleaved_store(CellBuild *g, int count, LLVMValueRef *x, LLVMValueRef to);
+
 /* A function of its own, of this module alone; the builder is left in it. */
 typedef struct {
   LLVMValueRef function;

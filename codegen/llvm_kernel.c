@@ -8,57 +8,9 @@
  *
  * A multiplication whose only use is an addition, subtraction, update or adding store of the same
  * body becomes one with it (fma). That is decided from the kernel's text alone. */
-#include "codegen/llvm_build.h"
+#include "codegen/llvm_lower.h"
 
 #include <string.h>
-
-enum { MAX_UNROLL = 5, MAX_CURSORS = 8 };
-
-// what a value is, while its body is emitted
-typedef struct {
-  const CellStmt *def;
-  LLVMValueRef v[MAX_UNROLL]; /* copies; a value that is not over the lanes has one */
-  bool lanes;                 /* a lane vector */
-  int uses;
-  bool fused; /* a multiplication that its reader does */
-  /* ACC */
-  bool partial;        /* updated by lanes: a vector of partials, or several */
-  bool scalar_updates; /* also updated outside of lanes loops */
-  bool due;            /* must be folded before it is read */
-  int copies;
-  LLVMValueRef slot[MAX_UNROLL];     /* scalar, own vector of each lane, or partials */
-  LLVMValueRef where[MAX_UNROLL];    /* ARGMAX: `slot` holds the largest, `where` its index */
-  LLVMValueRef scalar, scalar_where; /* partial: what scalar code adds */
-  LLVMValueRef folded;
-} Value;
-
-/* A pointer that goes along with a lanes loop, for all accesses at constant distances from one another. An index
- * would be the same to the program; but where it is added in the instruction that computes, Intel's cores split that in two
- * as they issue it, which costs a loop of multiply-adds a quarter of its speed. */
-typedef struct {
-  CellBufferRef buffer;
-  CellAffine at; /* without constants */
-  LLVMValueRef pointer;
-} Cursor;
-
-typedef struct {
-  CellBuild *g;
-  const CellKernel *k;
-  LLVMValueRef *args, *scratch;
-  LLVMValueRef scratch_end; /* where the contractions' own begins */
-  const CellSplit *split;   /* NULL in a piece */
-  const CellPieces *pieces;
-  Value *values;
-  LLVMValueRef *vars;
-  int lane;            /* the lane variable, or -1 */
-  int unroll;          /* vectors an iteration */
-  LLVMValueRef mask;   /* of the last iteration, or NULL */
-  LLVMValueRef left;   /* its lanes, i64 */
-  CellFor *lanes_loop; /* the loop over full vectors that is being emitted, or NULL */
-  bool *inside;        /* variables of loops in it */
-  Cursor cursors[MAX_CURSORS];
-  int cursor_count;
-} Lower;
 
 // ---- what the text says ----
 
@@ -90,13 +42,13 @@ static int arity(const CellStmt *s) {
   return s->kind == CELL_K_LET ? cell_op_info[s->op].arity : 1;
 }
 
-static void count_use(Lower *l, int value) {
+static void count_use(CellLower *l, int value) {
   if (value >= 0) l->values[value].uses++;
 }
 
 // definitions, uses, and which accumulators lanes update. `lane_depth` is the number of values
 // defined before the lanes loop around, or -1 outside
-static void survey(Lower *l, const CellStmt *s, bool in_lanes) {
+static void survey(CellLower *l, const CellStmt *s, bool in_lanes) {
   for (; s; s = s->next) {
     if (s->value >= 0 && s->kind != CELL_K_UPDATE) {
       l->values[s->value].def = s;
@@ -125,14 +77,14 @@ static void survey(Lower *l, const CellStmt *s, bool in_lanes) {
 }
 
 // the multiplication of this body that a statement may take over: its argument `i`, or -1
-static int fusable(const Lower *l, const CellStmt *body, const CellStmt *s) {
+static int fusable(const CellLower *l, const CellStmt *body, const CellStmt *s) {
   int first = 0, count = 0;
   if (s->kind == CELL_K_LET && s->dtype == CELL_F && (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB))
     count = 2;
   if (s->kind == CELL_K_UPDATE && s->reduce == CELL_SUM) count = 1;
   if (s->kind == CELL_K_STORE && s->add) count = 1;
   for (int i = first; i < count; i++) {
-    const Value *v = &l->values[s->args[i]];
+    const CellLowerValue *v = &l->values[s->args[i]];
     if (!v->def || v->uses != 1 || v->fused || v->def->kind != CELL_K_LET ||
         v->def->op != CELL_OP_MUL || v->def->dtype != CELL_F)
       continue;
@@ -147,7 +99,7 @@ static int fusable(const Lower *l, const CellStmt *body, const CellStmt *s) {
   return -1;
 }
 
-static void choose_fused(Lower *l, const CellStmt *body) {
+static void choose_fused(CellLower *l, const CellStmt *body) {
   for (const CellStmt *s = body; s; s = s->next) {
     int i = fusable(l, body, s);
     if (i >= 0) l->values[s->args[i]].fused = true;
@@ -193,217 +145,6 @@ static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   return unroll;
 }
 
-// ---- indices ----
-
-// the value for copy u, a lane vector if `wide`
-static LLVMValueRef get(Lower *l, int value, int u, bool wide) {
-  CellBuild *g = l->g;
-  const Value *v = &l->values[value];
-  LLVMValueRef x;
-  if (v->def->kind == CELL_K_ACC) {
-    LLVMValueRef slot;
-    if (v->partial)
-      slot = v->folded;
-    else if (v->def->reduce == CELL_ARGMAX)
-      slot = v->where[v->lanes ? u : 0];
-    else
-      slot = v->slot[v->lanes ? u : 0];
-    x = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(slot), slot, "");
-  } else {
-    x = v->v[v->lanes ? u : 0];
-  }
-  return wide && !v->lanes ? cell_ll_splat(g, x, g->lanes) : x;
-}
-
-static bool varies(const Lower *l, const CellAffine *a) {
-  return (l->lane >= 0 && cell_affine_coef(a, l->lane) != 0) ||
-         (a->loaded >= 0 && l->values[a->loaded].lanes);
-}
-
-// an index, i64: without the loaded term if that differs between lanes; `u` offsets the lane
-// variable
-static LLVMValueRef affine(Lower *l, const CellAffine *a, int u) {
-  CellBuild *g = l->g;
-  int64_t base = a->base;
-  if (l->lane >= 0 && u > 0) base += cell_affine_coef(a, l->lane) * u * g->lanes;
-  LLVMValueRef sum = NULL;
-  for (int i = 0; i < a->term_count; i++) {
-    LLVMValueRef term = cell_ll_mul(g, l->vars[a->terms[i].var], a->terms[i].coef);
-    sum = sum ? cell_ll_add(g, sum, term) : term;
-  }
-  if (a->loaded >= 0 && !l->values[a->loaded].lanes) {
-    LLVMValueRef loaded = LLVMBuildSExt(g->b, get(l, a->loaded, 0, false), g->i64, "");
-    loaded = cell_ll_mul(g, loaded, a->loaded_coef);
-    sum = sum ? cell_ll_add(g, sum, loaded) : loaded;
-  }
-  if (!sum) return cell_ll_i64(g, base);
-  return base != 0 ? cell_ll_add(g, sum, cell_ll_i64(g, base)) : sum;
-}
-
-// the index of one lane; lanes beyond the mask take lane 0's, which is there
-static LLVMValueRef lane_index(Lower *l, const CellAffine *a, LLVMValueRef base, int u, int lane) {
-  CellBuild *g = l->g;
-  int64_t stride = l->lane >= 0 ? cell_affine_coef(a, l->lane) : 0;
-  LLVMValueRef index = base;
-  if (stride != 0 && lane > 0) index = cell_ll_add(g, index, cell_ll_i64(g, stride * lane));
-  if (a->loaded >= 0 && l->values[a->loaded].lanes) {
-    LLVMValueRef loaded = get(l, a->loaded, u, true);
-    if (g->lanes > 1)
-      loaded =
-          LLVMBuildExtractElement(g->b, loaded, LLVMConstInt(g->i32, (unsigned)lane, false), "");
-    loaded = LLVMBuildSExt(g->b, loaded, g->i64, "");
-    index = cell_ll_add(g, index, cell_ll_mul(g, loaded, a->loaded_coef));
-  }
-  return index;
-}
-
-static LLVMValueRef in_range(Lower *l, int lane) {
-  return LLVMBuildICmp(l->g->b, LLVMIntSGT, l->left, cell_ll_i64(l->g, lane), "");
-}
-
-static LLVMValueRef pointer_of(const Lower *l, CellBufferRef b) {
-  return b.scratch ? l->scratch[b.index] : l->args[b.index];
-}
-
-static CellDtype dtype_of(const Lower *l, CellBufferRef b) {
-  return b.scratch ? l->k->scratch[b.index].dtype : l->k->args[b.index];
-}
-
-// ---- loads and stores ----
-
-// an index apart from what is constant here, which is added to *base; false: there is no cursor for such
-static bool moving_part(const Lower *l, const CellAffine *a, CellAffine *rest, int64_t *base) {
-  if (!l->lanes_loop || a->loaded >= 0) return false;
-  *rest = cell_affine(0);
-  *base = a->base;
-  for (int i = 0; i < a->term_count; i++) {
-    int var = a->terms[i].var;
-    if (LLVMIsAConstantInt(l->vars[var]))
-      *base += a->terms[i].coef * LLVMConstIntGetSExtValue(l->vars[var]);
-    else if (l->inside[var])
-      return false;
-    else
-      *rest = cell_affine_add(*rest, cell_affine_var(var, a->terms[i].coef));
-  }
-  return true;
-}
-
-// where the cursor of such accesses is, made at the first of them; NULL: there are too many
-static LLVMValueRef cursor(Lower *l, CellBufferRef buffer, const CellAffine *at) {
-  CellBuild *g = l->g;
-  for (int i = 0; i < l->cursor_count; i++) {
-    const Cursor *c = &l->cursors[i];
-    if (cell_same_buffer(c->buffer, buffer) && cell_affine_equal(&c->at, at)) return c->pointer;
-  }
-  if (l->cursor_count == MAX_CURSORS) return NULL;
-  LLVMValueRef now = l->vars[l->lane];
-  LLVMBasicBlockRef here = cell_ll_before(g, l->lanes_loop);
-  l->vars[l->lane] = l->lanes_loop->begin;
-  LLVMValueRef from = cell_ll_at(g, pointer_of(l, buffer), affine(l, at, 0));
-  l->vars[l->lane] = now;
-  Cursor made = {buffer, *at, cell_ll_cursor_begin(g, l->lanes_loop, from, here)};
-  l->cursors[l->cursor_count++] = made;
-  return made.pointer;
-}
-
-// the pointer to the lanes of a contiguous access
-static LLVMValueRef address(Lower *l, CellBufferRef buffer, const CellAffine *a, int u) {
-  CellAffine rest;
-  int64_t base;
-  LLVMValueRef p = moving_part(l, a, &rest, &base) ? cursor(l, buffer, &rest) : NULL;
-  if (p) return cell_ll_at(l->g, p, cell_ll_i64(l->g, base + (int64_t)u * l->g->lanes));
-  return cell_ll_at(l->g, pointer_of(l, buffer), affine(l, a, u));
-}
-
-static LLVMValueRef load_lanes(Lower *l, CellBufferRef buffer, const CellAffine *a, int u) {
-  CellBuild *g = l->g;
-  CellDtype dtype = dtype_of(l, buffer);
-  LLVMTypeRef element = dtype == CELL_I ? g->i32 : g->f32;
-  bool scattered = a->loaded >= 0 && l->values[a->loaded].lanes;
-  if (!scattered && dtype != CELL_BITS && cell_affine_coef(a, l->lane) == 1)
-    return cell_ll_masked_load(g, cell_ll_vector(g, element, g->lanes), address(l, buffer, a, u),
-                               l->mask);
-  LLVMValueRef pointer = pointer_of(l, buffer), base = affine(l, a, u);
-  if (!scattered && cell_affine_coef(a, l->lane) == 1)
-    return cell_ll_bits(g, g->lanes, pointer, base, l->mask ? l->left : NULL);
-
-  // one by one
-  LLVMValueRef first = lane_index(l, a, base, u, 0);
-  LLVMValueRef all = LLVMGetPoison(cell_ll_vector(g, element, g->lanes));
-  for (int i = 0; i < g->lanes; i++) {
-    LLVMValueRef index = i == 0 ? first : lane_index(l, a, base, u, i);
-    if (l->mask && i > 0) index = LLVMBuildSelect(g->b, in_range(l, i), index, first, "");
-    LLVMValueRef x = dtype == CELL_BITS ? cell_ll_bits(g, 1, pointer, index, NULL)
-                                        : cell_ll_load(g, element, cell_ll_at(g, pointer, index));
-    if (g->lanes == 1) return x;
-    all = LLVMBuildInsertElement(g->b, all, x, LLVMConstInt(g->i32, (unsigned)i, false), "");
-  }
-  return all;
-}
-
-static LLVMValueRef load_scalar(Lower *l, CellBufferRef buffer, const CellAffine *a) {
-  CellBuild *g = l->g;
-  CellDtype dtype = dtype_of(l, buffer);
-  LLVMValueRef pointer = pointer_of(l, buffer), index = affine(l, a, 0);
-  if (dtype == CELL_BITS) return cell_ll_bits(g, 1, pointer, index, NULL);
-  return cell_ll_load(g, dtype == CELL_I ? g->i32 : g->f32, cell_ll_at(g, pointer, index));
-}
-
-// value + old, one rounding if a multiplication was left to the store
-static LLVMValueRef added(Lower *l, const CellStmt *s, int u, bool wide, LLVMValueRef old) {
-  const Value *v = &l->values[s->args[0]];
-  if (v->fused)
-    return cell_ll_fma(l->g, get(l, v->def->args[0], u, wide), get(l, v->def->args[1], u, wide),
-                       old);
-  return LLVMBuildFAdd(l->g->b, old, get(l, s->args[0], u, wide), "");
-}
-
-static void store_lanes(Lower *l, const CellStmt *s, int u) {
-  CellBuild *g = l->g;
-  bool scattered = s->index.loaded >= 0 && l->values[s->index.loaded].lanes;
-  if (!scattered && cell_affine_coef(&s->index, l->lane) == 1) {
-    LLVMValueRef at = address(l, s->buffer, &s->index, u);
-    LLVMValueRef x = s->add ? added(l, s, u, true, cell_ll_masked_load(g, g->vf, at, l->mask))
-                            : get(l, s->args[0], u, true);
-    cell_ll_masked_store(g, x, at, l->mask);
-    return;
-  }
-
-  // one by one, in order
-  LLVMValueRef pointer = pointer_of(l, s->buffer), base = affine(l, &s->index, u);
-  for (int i = 0; i < g->lanes; i++) {
-    CellIf condition;
-    if (l->mask) cell_ll_if_begin(g, &condition, in_range(l, i));
-    LLVMValueRef at = cell_ll_at(g, pointer, lane_index(l, &s->index, base, u, i));
-    LLVMValueRef lane = LLVMConstInt(g->i32, (unsigned)i, false);
-    if (g->lanes == 1) {
-      cell_ll_store(g,
-                    s->add ? added(l, s, u, true, cell_ll_load(g, g->f32, at))
-                           : get(l, s->args[0], u, true),
-                    at);
-    } else if (s->add) {
-      // the whole vector with the old value in every lane: the same rounding as above
-      LLVMValueRef old = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
-      cell_ll_store(g, LLVMBuildExtractElement(g->b, added(l, s, u, true, old), lane, ""), at);
-    } else {
-      cell_ll_store(g, LLVMBuildExtractElement(g->b, get(l, s->args[0], u, true), lane, ""), at);
-    }
-    if (l->mask) cell_ll_if_end(g, &condition);
-  }
-}
-
-static void emit_store(Lower *l, const CellStmt *s) {
-  CellBuild *g = l->g;
-  if (l->lane >= 0) {
-    for (int u = 0; u < l->unroll; u++) store_lanes(l, s, u);
-    return;
-  }
-  LLVMValueRef at = cell_ll_at(g, pointer_of(l, s->buffer), affine(l, &s->index, 0));
-  LLVMValueRef x =
-      s->add ? added(l, s, 0, false, cell_ll_load(g, g->f32, at)) : get(l, s->args[0], 0, false);
-  cell_ll_store(g, x, at);
-}
-
 // ---- accumulators ----
 
 static LLVMValueRef identity(CellBuild *g, CellReduce reduce, LLVMTypeRef type) {
@@ -416,9 +157,9 @@ static void init_slots(CellBuild *g, CellReduce reduce, LLVMValueRef slot, LLVMV
   if (where) LLVMBuildStore(g->b, LLVMConstNull(LLVMGetAllocatedType(where)), where);
 }
 
-static void emit_acc(Lower *l, const CellStmt *s) {
+static void emit_acc(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
-  Value *v = &l->values[s->value];
+  CellLowerValue *v = &l->values[s->value];
   bool wide = v->lanes || v->partial, argmax = s->reduce == CELL_ARGMAX;
   int copies = v->partial ? v->copies : v->lanes ? l->unroll : 1;
   for (int u = 0; u < copies; u++) {
@@ -445,25 +186,25 @@ static LLVMValueRef better(CellBuild *g, LLVMValueRef x, LLVMValueRef at, LLVMVa
 }
 
 // an affine index as i32, over the lanes if `wide`
-static LLVMValueRef index_value(Lower *l, const CellAffine *a, int u, bool wide) {
+static LLVMValueRef index_value(CellLower *l, const CellAffine *a, int u, bool wide) {
   CellBuild *g = l->g;
-  LLVMValueRef x = LLVMBuildTrunc(g->b, affine(l, a, u), g->i32, "");
+  LLVMValueRef x = LLVMBuildTrunc(g->b, cell_lower_affine(l, a, u), g->i32, "");
   if (!wide) return x;
   x = cell_ll_splat(g, x, g->lanes);
   if (cell_affine_coef(a, l->lane) != 0)
     x = LLVMBuildAdd(g->b, x, cell_ll_iota(g, g->lanes, cell_affine_coef(a, l->lane)), "");
   if (a->loaded >= 0 && l->values[a->loaded].lanes) {
-    LLVMValueRef loaded = get(l, a->loaded, u, true);
+    LLVMValueRef loaded = cell_lower_get(l, a->loaded, u, true);
     loaded = LLVMBuildMul(g->b, loaded, cell_ll_int(g, loaded, a->loaded_coef), "");
     x = LLVMBuildAdd(g->b, x, loaded, "");
   }
   return x;
 }
 
-static void emit_update(Lower *l, const CellStmt *s) {
+static void emit_update(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
-  Value *v = &l->values[s->value];
-  const Value *arg = &l->values[s->args[0]];
+  CellLowerValue *v = &l->values[s->value];
+  const CellLowerValue *arg = &l->values[s->args[0]];
   bool wide = l->lane >= 0;
   for (int u = 0; u < (wide ? l->unroll : 1); u++) {
     bool scalar = v->partial && !wide;
@@ -472,13 +213,13 @@ static void emit_update(Lower *l, const CellStmt *s) {
     LLVMValueRef old = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(slot), slot, ""), x;
     LLVMValueRef take = l->mask; // NULL: in every lane
     if (s->reduce == CELL_SUM) {
-      x = arg->fused ? cell_ll_fma(g, get(l, arg->def->args[0], u, wide),
-                                   get(l, arg->def->args[1], u, wide), old)
-                     : LLVMBuildFAdd(g->b, old, get(l, s->args[0], u, wide), "");
+      x = arg->fused ? cell_ll_fma(g, cell_lower_get(l, arg->def->args[0], u, wide),
+                                   cell_lower_get(l, arg->def->args[1], u, wide), old)
+                     : LLVMBuildFAdd(g->b, old, cell_lower_get(l, s->args[0], u, wide), "");
     } else if (s->reduce == CELL_REDUCE_MAX) {
-      x = cell_ll_combine(g, s->reduce, get(l, s->args[0], u, wide), old);
+      x = cell_ll_combine(g, s->reduce, cell_lower_get(l, s->args[0], u, wide), old);
     } else {
-      x = get(l, s->args[0], u, wide);
+      x = cell_lower_get(l, s->args[0], u, wide);
       LLVMValueRef at = index_value(l, &s->index, u, wide);
       LLVMValueRef old_at = LLVMBuildLoad2(g->b, LLVMGetAllocatedType(where), where, "");
       LLVMValueRef wins = better(g, x, at, old, old_at);
@@ -492,7 +233,7 @@ static void emit_update(Lower *l, const CellStmt *s) {
 }
 
 // the partials of one accumulator as one vector (and its indices)
-static LLVMValueRef join_copies(Lower *l, const Value *v, LLVMValueRef *where) {
+static LLVMValueRef join_copies(CellLower *l, const CellLowerValue *v, LLVMValueRef *where) {
   CellBuild *g = l->g;
   LLVMValueRef x = LLVMBuildLoad2(g->b, g->vf, v->slot[0], "");
   if (v->where[0]) *where = LLVMBuildLoad2(g->b, g->vi, v->where[0], "");
@@ -510,7 +251,7 @@ static LLVMValueRef join_copies(Lower *l, const Value *v, LLVMValueRef *where) {
   return x;
 }
 
-static void fold_argmax(Lower *l, Value *v) {
+static void fold_argmax(CellLower *l, CellLowerValue *v) {
   CellBuild *g = l->g;
   LLVMValueRef where = NULL, x = join_copies(l, v, &where);
   LLVMValueRef best = LLVMBuildLoad2(g->b, g->f32, v->scalar, "");
@@ -527,14 +268,14 @@ static void fold_argmax(Lower *l, Value *v) {
 }
 
 // folds all that are due and that `s` reads without updating them
-static void fold_before(Lower *l, const CellStmt *s) {
+static void fold_before(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
   for (int reduce = CELL_SUM; reduce <= CELL_REDUCE_MAX; reduce++) {
     enum { AT_ONCE = 16 };
     int which[AT_ONCE], n = 0;
     LLVMValueRef vectors[AT_ONCE], scalars[AT_ONCE];
     for (int i = 0; i < l->k->value_count && n < AT_ONCE; i++) {
-      const Value *v = &l->values[i];
+      const CellLowerValue *v = &l->values[i];
       if (v->partial && v->due && v->slot[0] && (int)v->def->reduce == reduce &&
           reads(s, i, false) && !updates(s, i, false))
         which[n++] = i;
@@ -542,7 +283,7 @@ static void fold_before(Lower *l, const CellStmt *s) {
     for (int i = 0; i < n; i++) vectors[i] = join_copies(l, &l->values[which[i]], NULL);
     cell_ll_fold(g, (CellReduce)reduce, n, vectors, scalars);
     for (int i = 0; i < n; i++) {
-      Value *v = &l->values[which[i]];
+      CellLowerValue *v = &l->values[which[i]];
       if (v->scalar_updates)
         scalars[i] = cell_ll_combine(g, (CellReduce)reduce, scalars[i],
                                      LLVMBuildLoad2(g->b, g->f32, v->scalar, ""));
@@ -552,7 +293,7 @@ static void fold_before(Lower *l, const CellStmt *s) {
     if (n == AT_ONCE) reduce--; // more of the same kind
   }
   for (int i = 0; i < l->k->value_count; i++) {
-    Value *v = &l->values[i];
+    CellLowerValue *v = &l->values[i];
     if (v->partial && v->due && v->slot[0] && v->def->reduce == CELL_ARGMAX && reads(s, i, false) &&
         !updates(s, i, false)) {
       fold_argmax(l, v);
@@ -591,14 +332,14 @@ static LLVMValueRef integer_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValu
   return LLVMBuildSelect(g->b, set, cell_ll_float(g, a, 1), cell_ll_float(g, a, 0), "");
 }
 
-static void emit_let(Lower *l, const CellStmt *s) {
+static void emit_let(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
-  Value *v = &l->values[s->value];
+  CellLowerValue *v = &l->values[s->value];
   if (v->fused) return;
   int n = arity(s);
   v->lanes = false;
   for (int i = 0; i < n; i++) {
-    const Value *arg = &l->values[s->args[i]];
+    const CellLowerValue *arg = &l->values[s->args[i]];
     v->lanes = v->lanes || arg->lanes;
     if (arg->fused)
       for (int j = 0; j < 2; j++) v->lanes = v->lanes || l->values[arg->def->args[j]].lanes;
@@ -612,12 +353,12 @@ static void emit_let(Lower *l, const CellStmt *s) {
       if (l->values[s->args[i]].fused)
         product = l->values[s->args[i]].def, at = i;
       else
-        args[i] = get(l, s->args[i], u, v->lanes);
+        args[i] = cell_lower_get(l, s->args[i], u, v->lanes);
     }
     if (product) {
       // x y + c, x y - c, c - x y
-      LLVMValueRef x = get(l, product->args[0], u, v->lanes);
-      LLVMValueRef y = get(l, product->args[1], u, v->lanes), c = args[1 - at];
+      LLVMValueRef x = cell_lower_get(l, product->args[0], u, v->lanes);
+      LLVMValueRef y = cell_lower_get(l, product->args[1], u, v->lanes), c = args[1 - at];
       if (s->op == CELL_OP_SUB && at == 0) c = LLVMBuildFNeg(g->b, c, "");
       if (s->op == CELL_OP_SUB && at == 1) x = LLVMBuildFNeg(g->b, x, "");
       v->v[u] = cell_ll_fma(g, x, y, c);
@@ -629,22 +370,23 @@ static void emit_let(Lower *l, const CellStmt *s) {
   }
 }
 
-static void emit_load(Lower *l, const CellStmt *s) {
-  Value *v = &l->values[s->value];
-  v->lanes = varies(l, &s->index);
-  if (!v->lanes) v->v[0] = load_scalar(l, s->buffer, &s->index);
-  for (int u = 0; v->lanes && u < l->unroll; u++) v->v[u] = load_lanes(l, s->buffer, &s->index, u);
+static void emit_load(CellLower *l, const CellStmt *s) {
+  CellLowerValue *v = &l->values[s->value];
+  v->lanes = cell_lower_varies(l, &s->index);
+  if (!v->lanes) v->v[0] = cell_lower_load_scalar(l, s->buffer, &s->index);
+  for (int u = 0; v->lanes && u < l->unroll; u++)
+    v->v[u] = cell_lower_load(l, s->buffer, &s->index, u);
 }
 
-static void emit_var(Lower *l, const CellStmt *s) {
-  Value *v = &l->values[s->value];
-  v->lanes = varies(l, &s->index);
+static void emit_var(CellLower *l, const CellStmt *s) {
+  CellLowerValue *v = &l->values[s->value];
+  v->lanes = cell_lower_varies(l, &s->index);
   for (int u = 0; u < (v->lanes ? l->unroll : 1); u++)
     v->v[u] = index_value(l, &s->index, u, v->lanes);
 }
 
 // ends: the statement, if its range may end before the limit
-static LLVMValueRef clipped(Lower *l, LLVMValueRef begin, int64_t extent, int64_t limit,
+static LLVMValueRef clipped(CellLower *l, LLVMValueRef begin, int64_t extent, int64_t limit,
                             const CellStmt *ends) {
   LLVMValueRef end = cell_ll_add(l->g, begin, cell_ll_i64(l->g, extent));
   if (ends && ends->end_var >= 0)
@@ -652,40 +394,41 @@ static LLVMValueRef clipped(Lower *l, LLVMValueRef begin, int64_t extent, int64_
   return limit > 0 ? cell_ll_min(l->g, end, cell_ll_i64(l->g, limit)) : end;
 }
 
-static void emit_contract(Lower *l, const CellStmt *s) {
+static void emit_contract(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
   CellContract c = {.stmt = s};
-  c.a_bits = dtype_of(l, s->a.buffer) == CELL_BITS;
-  c.b_bits = dtype_of(l, s->b.buffer) == CELL_BITS;
-  c.a = pointer_of(l, s->a.buffer), c.b = pointer_of(l, s->b.buffer);
-  c.a_bit = affine(l, &s->a.base, 0), c.b_bit = affine(l, &s->b.base, 0);
+  c.a_bits = cell_lower_dtype(l, s->a.buffer) == CELL_BITS;
+  c.b_bits = cell_lower_dtype(l, s->b.buffer) == CELL_BITS;
+  c.a = cell_lower_pointer(l, s->a.buffer), c.b = cell_lower_pointer(l, s->b.buffer);
+  c.a_bit = cell_lower_affine(l, &s->a.base, 0), c.b_bit = cell_lower_affine(l, &s->b.base, 0);
   if (!c.a_bits) c.a = cell_ll_at(g, c.a, c.a_bit);
   if (!c.b_bits) c.b = cell_ll_at(g, c.b, c.b_bit);
-  c.out = cell_ll_at(g, pointer_of(l, s->out.buffer), affine(l, &s->out.base, 0));
+  c.out =
+      cell_ll_at(g, cell_lower_pointer(l, s->out.buffer), cell_lower_affine(l, &s->out.base, 0));
   c.u = c.v = LLVMConstNull(g->ptr);
   if (s->terms > 0) {
-    c.u = cell_ll_at(g, pointer_of(l, s->u.buffer), affine(l, &s->u.base, 0));
-    c.v = cell_ll_at(g, pointer_of(l, s->v.buffer), affine(l, &s->v.base, 0));
+    c.u = cell_ll_at(g, cell_lower_pointer(l, s->u.buffer), cell_lower_affine(l, &s->u.base, 0));
+    c.v = cell_ll_at(g, cell_lower_pointer(l, s->v.buffer), cell_lower_affine(l, &s->v.base, 0));
   }
-  LLVMValueRef m = affine(l, &s->m_begin, 0), n = affine(l, &s->n_begin, 0);
+  LLVMValueRef m = cell_lower_affine(l, &s->m_begin, 0), n = cell_lower_affine(l, &s->n_begin, 0);
   c.m = cell_ll_i64(g, s->m), c.n = cell_ll_i64(g, s->n);
   if (s->m_limit > 0) c.m = cell_ll_sub(g, clipped(l, m, s->m, s->m_limit, s), m);
   if (s->n_limit > 0) c.n = cell_ll_sub(g, clipped(l, n, s->n, s->n_limit, NULL), n);
-  c.a_all = s->end_var >= 0 ? affine(l, &s->a_all, 0) : cell_ll_i64(g, 0);
+  c.a_all = s->end_var >= 0 ? cell_lower_affine(l, &s->a_all, 0) : cell_ll_i64(g, 0);
   c.scratch = l->scratch_end;
   cell_ll_contract(g, &c);
 }
 
-static void emit_body(Lower *l, const CellStmt *s);
+static void emit_body(CellLower *l, const CellStmt *s);
 
 // accumulators that lanes inside a loop update must be folded again after it, and, where the loop
 // itself reads them, in every iteration
-static void mark_due(Lower *l, const CellStmt *loop) {
+static void mark_due(CellLower *l, const CellStmt *loop) {
   for (int i = 0; i < l->k->value_count; i++)
     if (l->values[i].partial && updates(loop, i, false)) l->values[i].due = true;
 }
 
-static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValueRef end) {
+static void emit_lanes(CellLower *l, const CellStmt *s, LLVMValueRef begin, LLVMValueRef end) {
   CellBuild *g = l->g;
   int lanes = g->lanes, widest = choose_unroll(g, s);
   bool constant = s->limit <= 0;
@@ -716,6 +459,7 @@ static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValu
     l->vars[s->var] = cell_ll_for_begin(g, &loop, at, stop, step, constant);
     l->lanes_loop = &loop, l->cursor_count = 0;
     emit_body(l, s->body);
+    cell_lower_flush(l, NULL);
     for (int c = 0; c < l->cursor_count; c++) cell_ll_cursor_end(g, &loop, l->cursors[c].pointer);
     cell_ll_for_end(g, &loop);
     l->lanes_loop = NULL;
@@ -737,9 +481,9 @@ static void emit_lanes(Lower *l, const CellStmt *s, LLVMValueRef begin, LLVMValu
   l->mask = l->left = NULL;
 }
 
-static void emit_loop(Lower *l, const CellStmt *s) {
+static void emit_loop(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
-  LLVMValueRef begin = affine(l, &s->begin, 0);
+  LLVMValueRef begin = cell_lower_affine(l, &s->begin, 0);
   LLVMValueRef end = clipped(l, begin, s->extent, s->limit, s);
   if (s->loop == CELL_LOOP_LANES) {
     emit_lanes(l, s, begin, end);
@@ -756,16 +500,18 @@ static void emit_loop(Lower *l, const CellStmt *s) {
     return;
   }
   CellFor loop;
+  cell_lower_flush(l, NULL);
   l->vars[s->var] = cell_ll_for_begin(g, &loop, begin, end, 1, s->limit <= 0);
   l->inside[s->var] = l->lane >= 0;
   mark_due(l, s);
   emit_body(l, s->body);
+  cell_lower_flush(l, NULL);
   cell_ll_for_end(g, &loop);
   mark_due(l, s);
 }
 
 // partials of an accumulator: as many as the widest lanes loop that updates it has vectors
-static void choose_copies(Lower *l, const CellStmt *s) {
+static void choose_copies(CellLower *l, const CellStmt *s) {
   for (; s; s = s->next) {
     if (s->kind != CELL_K_LOOP) continue;
     choose_copies(l, s->body);
@@ -790,7 +536,7 @@ void cell_ll_symbol(CellKey key, char symbol[CELL_SYMBOL_SIZE]) {
            (unsigned long long)key.words[1]);
 }
 
-static void emit_call(Lower *l, const CellPieceCall *call) {
+static void emit_call(CellLower *l, const CellPieceCall *call) {
   CellBuild *g = l->g;
   const CellPiece *piece = &l->pieces->pieces[call->piece];
   int count = call->bind_count + call->param_count + 1, at = 0;
@@ -798,18 +544,19 @@ static void emit_call(Lower *l, const CellPieceCall *call) {
   for (int i = 0; i < call->bind_count; i++) {
     const CellBind *bind = &call->binds[i];
     if (bind->kind == CELL_BIND_BUFFER) {
-      LLVMValueRef base = affine(l, &bind->base, 0);
-      args[at] = pointer_of(l, bind->buffer);
+      LLVMValueRef base = cell_lower_affine(l, &bind->base, 0);
+      args[at] = cell_lower_pointer(l, bind->buffer);
       if (!LLVMIsAConstantInt(base) || LLVMConstIntGetSExtValue(base) != 0)
         args[at] = cell_ll_at(g, args[at], base);
     } else {
       args[at] = cell_ll_alloca(g, piece->kernel.args[i] == CELL_I ? g->i32 : g->f32);
       if (bind->kind == CELL_BIND_VALUE)
-        LLVMBuildStore(g->b, get(l, bind->value, 0, false), args[at]);
+        LLVMBuildStore(g->b, cell_lower_get(l, bind->value, 0, false), args[at]);
     }
     at++;
   }
-  for (int i = 0; i < call->param_count; i++) args[at++] = affine(l, &call->params[i], 0);
+  for (int i = 0; i < call->param_count; i++)
+    args[at++] = cell_lower_affine(l, &call->params[i], 0);
   args[at] = l->scratch_end;
 
   char symbol[CELL_SYMBOL_SIZE];
@@ -822,7 +569,7 @@ static void emit_call(Lower *l, const CellPieceCall *call) {
   // accumulators that the piece declared are plain values here
   for (int i = 0; i < call->bind_count; i++) {
     if (call->binds[i].kind != CELL_BIND_RESULT) continue;
-    Value *v = &l->values[call->binds[i].value];
+    CellLowerValue *v = &l->values[call->binds[i].value];
     CellStmt *def = CELL_NEW(g->arena, CellStmt);
     def->kind = CELL_K_LOAD, def->value = v->def->value, def->dtype = v->def->dtype;
     v->def = def;
@@ -831,7 +578,7 @@ static void emit_call(Lower *l, const CellPieceCall *call) {
   }
 }
 
-static void emit_body(Lower *l, const CellStmt *s) {
+static void emit_body(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
   for (; s; s = s->next) {
     if (l->lane < 0) fold_before(l, s);
@@ -845,7 +592,7 @@ static void emit_body(Lower *l, const CellStmt *s) {
     switch (s->kind) {
     case CELL_K_LOOP: emit_loop(l, s); break;
     case CELL_K_CONST: {
-      Value *v = &l->values[s->value];
+      CellLowerValue *v = &l->values[s->value];
       v->lanes = false;
       v->v[0] = s->dtype == CELL_I
                     ? LLVMConstInt(g->i32, (unsigned long long)(int64_t)s->number, true)
@@ -859,16 +606,16 @@ static void emit_body(Lower *l, const CellStmt *s) {
       if (!l->split || !l->split->absorbed[s->value]) emit_acc(l, s);
       break;
     case CELL_K_UPDATE: emit_update(l, s); break;
-    case CELL_K_STORE: emit_store(l, s); break;
+    case CELL_K_STORE: cell_lower_store(l, s); break;
     case CELL_K_CONTRACT: emit_contract(l, s); break;
     }
   }
 }
 
-static void prepare(Lower *l) {
+static void prepare(CellLower *l) {
   CellArena *arena = l->g->arena;
   const CellKernel *k = l->k;
-  l->values = CELL_NEW_ARRAY(arena, Value, (size_t)k->value_count + 1);
+  l->values = CELL_NEW_ARRAY(arena, CellLowerValue, (size_t)k->value_count + 1);
   l->vars = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->var_count + 1);
   l->inside = CELL_NEW_ARRAY(arena, bool, (size_t)k->var_count + 1);
   l->args = CELL_NEW_ARRAY(arena, LLVMValueRef, (size_t)k->arg_count + 1);
@@ -897,7 +644,7 @@ void cell_ll_piece(CellBuild *g, const CellPiece *piece, const char *symbol) {
   const CellKernel *k = &piece->kernel;
   CellPlace saved;
   LLVMValueRef f = new_function(g, piece_type(g, k->arg_count, piece->params), symbol, &saved);
-  Lower l = {.g = g, .k = k, .lane = -1, .unroll = 1};
+  CellLower l = {.g = g, .k = k, .lane = -1, .unroll = 1};
   prepare(&l);
   for (int i = 0; i < k->arg_count; i++) l.args[i] = LLVMGetParam(f, (unsigned)i);
   for (int i = 0; i < piece->params; i++) l.vars[i] = LLVMGetParam(f, (unsigned)(k->arg_count + i));
@@ -912,7 +659,7 @@ void cell_ll_kernel(CellBuild *g, const CellKernel *k, const CellSplit *split,
   LLVMTypeRef types[4] = {g->ptr, g->i64, g->i64, g->ptr};
   CellPlace saved;
   LLVMValueRef f = new_function(g, LLVMFunctionType(g->none, types, 4, false), symbol, &saved);
-  Lower l = {.g = g, .k = k, .split = split, .pieces = pieces, .lane = -1, .unroll = 1};
+  CellLower l = {.g = g, .k = k, .split = split, .pieces = pieces, .lane = -1, .unroll = 1};
   prepare(&l);
   for (int i = 0; i < k->arg_count; i++) {
     LLVMValueRef at = cell_ll_i64(g, i);

@@ -35,9 +35,20 @@ typedef struct {
 
 /* ---- which way is cheaper ---- */
 
-// a load or store whose lanes are `step` apart
-static double access_ops(const Turn *t, const CellStmt *s, int64_t step) {
-  return s->index.loaded < 0 && (step == 0 || step == 1) ? 1 : 2.0 * t->target->lanes;
+/* A load or store whose lanes are `step` apart: of short steps as many vectors are loaded, and brought together
+ * (codegen/llvm_strided.c); what is stored besides by a loop over all that lies between, `around`, goes along. */
+static double access_ops(const Turn *t, const CellStmt *s, int64_t step, const CellStmt *around) {
+  enum { MOST_STEP = 32, ONE_BY_ONE = 2 };
+  int64_t lanes = t->target->lanes;
+  double apart = (double)(ONE_BY_ONE * lanes);
+  if (s->index.loaded >= 0) return apart;
+  if (step == 0 || step == 1) return 1;
+  if (step < 0 || step > MOST_STEP) return apart;
+  double together = (double)(step < lanes ? step + 1 : lanes);
+  if (s->kind == CELL_K_LOAD) return together;
+  bool all = around && around->extent == step && step <= lanes && around->extent <= UNROLLED &&
+             cell_affine_coef(&s->index, around->var) == 1 && !s->add;
+  return all ? together : apart;
 }
 
 // operations of one iteration as it is, in loops of lanes by vectors; `lane`: the variable of the one around, or -1
@@ -51,7 +62,7 @@ static double along(const Turn *t, const CellStmt *s, int lane) {
     else if (s->kind == CELL_K_ACC && lane < 0)
       sum += FOLD;
     else if ((s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) && lane >= 0)
-      sum += access_ops(t, s, cell_affine_coef(&s->index, lane));
+      sum += access_ops(t, s, cell_affine_coef(&s->index, lane), NULL);
     else if (s->kind != CELL_K_LOOP)
       sum += 1;
     else if (s->loop == CELL_LOOP_LANES)
@@ -64,14 +75,15 @@ static double along(const Turn *t, const CellStmt *s, int lane) {
 
 /* Operations of as many iterations as there are lanes, side by side; of the text: each loop that is not written
  * out counts once. */
-static double across(Turn *t, const CellStmt *s, bool text) {
+static double across(Turn *t, const CellStmt *s, const CellStmt *around, bool text) {
   double sum = 0;
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
-      sum += (text && s->extent > UNROLLED ? 1 : (double)s->extent) * across(t, s->body, text);
+      sum += (text && s->extent > UNROLLED ? 1 : (double)s->extent) * across(t, s->body, s, text);
     } else if (s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) {
       const FuseWritten *w = fuse_iterations_written(&t->it, s->buffer);
-      sum += w && w->own ? 1 : access_ops(t, s, cell_affine_coef(&s->index, t->it.loop->var));
+      sum +=
+          w && w->own ? 1 : access_ops(t, s, cell_affine_coef(&s->index, t->it.loop->var), around);
     } else {
       sum += s->kind == CELL_K_LET ? cell_op_info[s->op].flops : 1;
     }
@@ -105,8 +117,8 @@ static bool has_lanes(const CellStmt *s) {
 
 static bool is_cheaper(Turn *t) {
   int64_t lanes = t->target->lanes, vectors = (t->it.loop->extent + lanes - 1) / lanes;
-  return across(t, t->it.loop->body, true) <= MOST_OPS &&
-         (double)vectors * across(t, t->it.loop->body, false) <
+  return across(t, t->it.loop->body, NULL, true) <= MOST_OPS &&
+         (double)vectors * across(t, t->it.loop->body, NULL, false) <
              0.7 * (double)t->it.loop->extent * along(t, t->it.loop->body, -1);
 }
 

@@ -127,6 +127,48 @@ static void indirect(void **state) {
   each_isa(indirect_accesses);
 }
 
+/* Lanes across rows of `step` entries: all entries of a row, in order and the other way round, one that is read again
+ * before the row is whole, integers, and only some entries; whole vectors and a rest. */
+static void apart_by(CellIsa isa, int step) {
+  CellArena *arena = cell_arena_create();
+  enum { ROWS = 85, OTHERS = 2 };
+  int64_t all = (int64_t)ROWS * step;
+  Arg args[8] = {{CELL_F, all, 0, false}, {CELL_F, step, 0, false}, {CELL_I, all, 0, false},
+                 {CELL_F, all, 0, true},  {CELL_F, all, 0, true},   {CELL_F, ROWS, 0, true},
+                 {CELL_I, all, 0, true},  {CELL_F, all, 0, true}};
+  CellKernel *k = new_kernel(arena, "apart", 1, 8, args);
+  CellStmt **tail = &k->body, **lane, **entry;
+  int v = loop(k, &tail, CELL_LOOP_LANES, cell_affine(0), ROWS, 0, &lane)->var;
+  int last = load(k, &lane, arg(0), index2(step - 1, step, v, 0, -1));
+  store(k, &lane, arg(3), index2(0, step, v, 0, -1), last, false);
+  int u = loop(k, &lane, CELL_LOOP_UNROLL, cell_affine(0), step, 0, &entry)->var;
+  int x = load(k, &entry, arg(0), index2(0, step, v, 1, u));
+  int y = let(k, &entry, CELL_OP_MUL, x, load(k, &entry, arg(1), cell_affine_var(u, 1)), -1);
+  int again = load(k, &entry, arg(3), index2(0, step, v, 0, -1));
+  store(k, &entry, arg(3), index2(0, step, v, 1, u), let(k, &entry, CELL_OP_ADD, y, again, -1),
+        false);
+  store(k, &entry, arg(4), index2(step - 1, step, v, -1, u), y, false);
+  store(k, &entry, arg(6), index2(0, step, v, 1, u),
+        load(k, &entry, arg(2), index2(step - 1, step, v, -1, u)), false);
+  store(k, &lane, arg(5), cell_affine_var(v, 1),
+        load(k, &lane, arg(4), index2(step - 1, step, v, 0, -1)), false);
+  for (int i = 0; i < OTHERS; i++)
+    store(k, &lane, arg(7), index2(i * (step - 1), step, v, 0, -1), last, false);
+  assert_valid(k);
+  compare(plan_of(arena, k, args, 128), args, isa, 1e-6, (uint64_t)step, NULL);
+  cell_arena_destroy(arena);
+}
+
+static void apart_by_any(CellIsa isa) {
+  static const int steps[] = {2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 32};
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) apart_by(isa, steps[i]);
+}
+
+static void apart(void **state) {
+  (void)state;
+  each_isa(apart_by_any);
+}
+
 /* ---- random kernels ---- */
 
 typedef struct {
@@ -299,10 +341,8 @@ static void random_kernels(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(softmax),
-      cmocka_unit_test(fused),
-      cmocka_unit_test(indirect),
-      cmocka_unit_test(random_kernels),
+      cmocka_unit_test(softmax), cmocka_unit_test(fused),          cmocka_unit_test(indirect),
+      cmocka_unit_test(apart),   cmocka_unit_test(random_kernels),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
