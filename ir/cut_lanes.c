@@ -41,7 +41,8 @@ typedef struct {
   /* by position */
   Price own[MOST];
   bool again[MOST]; /* its value may be made again */
-  int fed[MOST];    /* of an accumulator: where it is fed last, -1: nowhere here */
+  int fed[MOST];    /* of an accumulator: where it is fed last, also inside of a loop there, -1: nowhere here */
+  int first_fed[MOST], next_fed[MOST]; /* those that are fed there for the last time, -1 ends */
   int first_ended[MOST],
       next_ended[MOST]; /* those whose value is read there for the last time, -1 ends */
 } Cut;
@@ -169,8 +170,8 @@ static void grow(Cut *c, Growing *g, int at) {
     hand_on(g, s, 1);
   for (int i = c->first_ended[at]; i >= 0; i = c->next_ended[i])
     if (i >= g->begin && !c->again[i]) hand_on(g, c->list[i], -1);
-  int sum = s->kind == CELL_K_UPDATE ? c->defined[s->value] : -1;
-  if (sum >= g->begin && c->fed[sum] == at) g->open--;
+  for (int i = c->first_fed[at]; i >= 0; i = c->next_fed[i])
+    if (i >= g->begin && i < at) g->open--;
 }
 
 /* cycles for a vector, about; negative: not possible */
@@ -298,6 +299,15 @@ static void cut_loop(Cut *c, const int *ends, int parts) {
   free(slot_of);
 }
 
+/* where the statement at `at` feeds the body's accumulators, itself or inside */
+static void note_fed(Cut *c, const CellStmt *s, bool list, int at) {
+  for (; s; s = list ? s->next : NULL) {
+    if (s->kind == CELL_K_LOOP) note_fed(c, s->body, true, at);
+    int sum = s->kind == CELL_K_UPDATE ? c->defined[s->value] : -1;
+    if (sum >= 0) c->fed[sum] = at;
+  }
+}
+
 /* a loop of lanes: the cheapest cuts, if any are cheaper than none */
 static void consider(Cut *c, CellStmt *loop) {
   c->loop = loop, c->count = 0;
@@ -318,17 +328,19 @@ static void consider(Cut *c, CellStmt *loop) {
     visit_reads(c, s, false, note_read, &i);
   }
 
-  for (int i = 0; i < c->count; i++) c->first_ended[i] = c->fed[i] = -1;
+  for (int i = 0; i < c->count; i++) c->first_ended[i] = c->first_fed[i] = c->fed[i] = -1;
   for (int i = 0; i < c->count; i++) {
     CellStmt *s = c->list[i];
     c->own[i] = (Price){0};
     price_stmt(c, s, i, &c->own[i]);
     c->again[i] = made_again(c, s);
-    int sum = s->kind == CELL_K_UPDATE ? c->defined[s->value] : -1;
-    if (sum >= 0) c->fed[sum] = i;
+    note_fed(c, s, false, i);
     if (s->value < 0 || s->kind == CELL_K_UPDATE || c->last[s->value] <= i) continue;
     c->next_ended[i] = c->first_ended[c->last[s->value]], c->first_ended[c->last[s->value]] = i;
   }
+
+  for (int i = 0; i < c->count; i++)
+    if (c->fed[i] > i) c->next_fed[i] = c->first_fed[c->fed[i]], c->first_fed[c->fed[i]] = i;
 
   double best[MOST + 1], whole = -1;
   int from[MOST + 1];
