@@ -169,25 +169,25 @@ enum { LEAST_ROWS = 8 /* of a range: fewer are not worth reading the parameters 
 
 // threads that get rows
 static int ranged_threads(const CellEngine *e, const CellKernel *k) {
-  int64_t most = k->rows / LEAST_ROWS;
+  int64_t most = k->rows / (k->grain > LEAST_ROWS ? k->grain : LEAST_ROWS);
   return most < 1 ? 1 : most < e->options.threads ? (int)most : e->options.threads;
 }
 
-/* The rows of a launch in proportion to the threads' rates, in fours, of which products take their rows; no thread
- * gets more than its items can hold. Where a range begins changes no number. */
+/* The rows of a launch in proportion to the threads' rates, in whole grains; no thread gets more than its items can
+ * hold. Where a range begins changes no number. */
 static void cut_ranges(CellEngine *e, CellAgenda *agenda, const CellRanges *r,
                        const CellKernel *k) {
-  enum { GRAIN = 4 };
   int threads = ranged_threads(e, k);
   double left = 0;
+  int64_t grain = k->grain;
   bool known = true;
   for (int t = 0; t < threads; t++) left += r->rates[t], known = known && r->rates[t] > 0;
   int64_t first = 0, most = r->pieces * k->tile;
   for (int t = 0; t < threads; t++) {
     double part = known ? r->rates[t] / left : 1.0 / (threads - t);
     int64_t rest = k->rows - first, behind = (threads - t - 1) * most;
-    int64_t n = (int64_t)(part * (double)rest / GRAIN + 0.5) * GRAIN;
-    if (n < GRAIN) n = GRAIN; // whose rate would else not be known again
+    int64_t n = (int64_t)(part * (double)rest / grain + 0.5) * grain;
+    if (n < grain) n = grain; // whose rate would else not be known again
     if (n > most) n = most;
     if (n < rest - behind) n = rest - behind;
     if (n > rest || t == threads - 1) n = rest;
@@ -195,7 +195,7 @@ static void cut_ranges(CellEngine *e, CellAgenda *agenda, const CellRanges *r,
     for (int left_over = r->pieces, p = 0; p < r->pieces; p++, left_over--) {
       CellItem *item = &agenda->items[r->item + t * r->pieces + p];
       item->first = first;
-      first = left_over == 1 ? end : first + (end - first) / left_over / GRAIN * GRAIN;
+      first = left_over == 1 ? end : first + (end - first) / left_over / grain * grain;
       item->last = first;
     }
     left -= r->rates[t];

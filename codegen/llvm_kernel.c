@@ -434,7 +434,7 @@ static void emit_lanes(CellLower *l, const CellStmt *s, LLVMValueRef begin, LLVM
   bool constant = s->limit <= 0;
   l->lane = s->var;
 
-  // full vectors: several an iteration, then what is left of those, then one under a mask
+  // full vectors: several an iteration, then what is left of those, then one under a mask if there may be one
   LLVMValueRef at = begin;
   int64_t left = s->extent;
   const int unrolls[2] = {widest, 1};
@@ -467,7 +467,7 @@ static void emit_lanes(CellLower *l, const CellStmt *s, LLVMValueRef begin, LLVM
   }
 
   l->unroll = 1;
-  if (lanes > 1 && (!constant || left > 0)) {
+  if (lanes > 1 && !s->whole && (!constant || left > 0)) {
     CellIf some;
     l->left = constant ? cell_ll_i64(g, left) : cell_ll_sub(g, end, at);
     if (!constant)

@@ -198,6 +198,7 @@ static void copy_stmt(Split *x, CellStmt ***tail, const CellStmt *s) {
   if (s->kind == CELL_K_LOOP) number_var(x, s->var, to->var);
   to->dtype = s->dtype, to->op = s->op, to->number = s->number, to->reduce = s->reduce;
   to->add = s->add, to->loop = s->loop, to->extent = s->extent, to->limit = s->limit;
+  to->whole = s->whole;
   if (s->end_var >= 0) to->end_var = x->vars[s->end_var], to->end_scale = s->end_scale;
   for (int i = 0; i < 3; i++)
     if (s->args[i] >= 0) to->args[i] = x->values[s->args[i]];

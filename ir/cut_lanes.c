@@ -41,7 +41,8 @@ typedef struct {
   /* by position */
   Price own[MOST];
   bool again[MOST]; /* its value may be made again */
-  int fed[MOST];    /* of an accumulator: where it is fed last, also inside of a loop there, -1: nowhere here */
+  /* of an accumulator: where it is fed last, also by a loop inside, -1: nowhere here */
+  int fed[MOST];
   int first_fed[MOST], next_fed[MOST]; /* those that are fed there for the last time, -1 ends */
   int first_ended[MOST],
       next_ended[MOST]; /* those whose value is read there for the last time, -1 ends */

@@ -1,12 +1,12 @@
 /* flatten_lanes.c - short rows one after the other become long ones. A loop over rows around a lane loop that
  * works entry by entry, on rows that lie end to end, is one lane loop:
  *
- *     loop v1 = 128 v0 + [0, 128)                 loop v1 = [0, 16)
- *       lanes v2 = [0, 4)                           lanes v2 = [0, 32)
- *         %0 = load s0[-512 v0 + 4 v1 + v2]   ->      %0 = load s0[32 v1 + v2]
- *         %1 = load arg1[v2]                          %1 = load s9[v2]
+ *     loop v1 = 128 v0 + [0, 128) below 500       loop v1 = [0, 16)
+ *       lanes v2 = [0, 4)                           lanes v2 = 512 v0 + 32 v1 + [0, 32) below 2000
+ *         %0 = load s0[-512 v0 + 4 v1 + v2]   ->      %0 = load s0[-512 v0 + v2]
+ *         %1 = load arg1[v2]                          %1 = load s9[-512 v0 - 32 v1 + v2]
  *         %2 = add %0 %1                              %2 = add %0 %1
- *         store s1[-512 v0 + 4 v1 + v2] %2            store s1[32 v1 + v2] %2
+ *         store s1[-512 v0 + 4 v1 + v2] %2            store s1[-512 v0 + v2] %2
  *
  * A row of 4 uses half of a vector of 8 and pays for the loop around it each time. What all rows read alike (a
  * bias) is first written out for as many rows as one lane loop now takes (s9). Iterations keep their order, and
@@ -52,7 +52,7 @@ static bool load_fits(Flatten *f, CellStmt *s) {
 
 static bool fits(Flatten *f) {
   const CellStmt *rows = f->rows, *lanes = f->lanes;
-  if (rows->loop == CELL_LOOP_LANES || rows->limit > 0 || rows->begin.loaded >= 0) return false;
+  if (rows->loop == CELL_LOOP_LANES || rows->begin.loaded >= 0) return false;
   if (lanes->loop != CELL_LOOP_LANES || lanes->limit > 0) return false;
   if (lanes->begin.base || lanes->begin.term_count || lanes->begin.loaded >= 0) return false;
   if (lanes->extent % f->target->lanes == 0 && lanes->extent >= 4 * f->target->lanes) return false;
@@ -91,8 +91,8 @@ static int64_t rows_at_once(const Flatten *f) {
   return f->shared_count > 0 && count < 4 * best ? 1 : best;
 }
 
-// loop rows { lanes { load, store } }: a shared row `times` over, into scratch
-static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times) {
+// loop rows { lanes { load, store } }: a shared row `times` over, into scratch; place: of the lanes in it
+static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times, CellAffine place) {
   CellKernel *k = f->k;
   CellStmt *list = NULL, **tail = &list;
   CellStmt *rows = cell_stmt(k, &tail, CELL_K_LOOP);
@@ -102,19 +102,18 @@ static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times) {
   lanes->loop = CELL_LOOP_LANES, lanes->extent = f->lanes->extent;
   inside = &lanes->body;
 
-  CellBufferRef place = {true,
-                         cell_scratch_add(k, CELL_F, times * lanes->extent, "a row several times")};
+  CellBufferRef to = {true,
+                      cell_scratch_add(k, CELL_F, times * lanes->extent, "a row several times")};
 
   CellStmt *copy = cell_stmt(k, &inside, CELL_K_LOAD);
   copy->buffer = load->buffer;
   copy->index = cell_affine_put(load->index, f->lanes->var, cell_affine_var(lanes->var, 1));
   CellStmt *store = cell_stmt(k, &inside, CELL_K_STORE);
-  store->buffer = place, store->args[0] = copy->value;
+  store->buffer = to, store->args[0] = copy->value;
   store->index =
       cell_affine_add(cell_affine_var(rows->var, lanes->extent), cell_affine_var(lanes->var, 1));
 
-  load->buffer = place;
-  load->index = cell_affine_var(f->lanes->var, 1);
+  load->buffer = to, load->index = place;
   return rows;
 }
 
@@ -122,20 +121,22 @@ static void flatten(Flatten *f, CellStmt **link) {
   int64_t at_once = rows_at_once(f);
   if (at_once == 1) return;
   CellStmt *rows = f->rows, *lanes = f->lanes;
+  // entries of all rows, those of row `begin + at_once * (the new row)` first
+  bool all = at_once == rows->extent;
+  CellAffine begin = cell_affine_add(rows->begin, cell_affine_var(rows->var, all ? 0 : at_once));
+  begin = cell_affine_scale(begin, lanes->extent);
+  CellAffine place = cell_affine_add(cell_affine_var(lanes->var, 1), cell_affine_scale(begin, -1));
+  for (CellStmt *s = lanes->body; s; s = s->next)
+    s->index = cell_affine_put(s->index, rows->var, cell_affine(0));
   for (int i = 0; i < f->shared_count; i++) {
-    *link = write_out(f, f->shared[i], at_once);
+    *link = write_out(f, f->shared[i], at_once, place);
     link = &(*link)->next;
   }
   *link = rows;
-
-  // row r = begin + at_once * (the new r)
-  bool all = at_once == rows->extent;
-  CellAffine row = cell_affine_add(rows->begin, cell_affine_var(rows->var, all ? 0 : at_once));
-  for (CellStmt *s = lanes->body; s; s = s->next)
-    s->index = cell_affine_put(s->index, rows->var, row);
+  lanes->begin = begin, lanes->limit = rows->limit * lanes->extent;
   lanes->extent *= at_once;
+  rows->begin = cell_affine(0), rows->limit = 0;
   rows->extent /= at_once;
-  rows->begin = cell_affine(0);
   if (!all) return;
   lanes->next = rows->next;
   *link = lanes;

@@ -326,10 +326,11 @@ void fuse_turn_lanes(CellKernel *k, const CellTarget *target);
 void fuse_gather_once(CellKernel *k, const CellTarget *target);
 void fuse_block_sums(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
+void fuse_whole_vectors(CellKernel *k, const CellTarget *target);
 void fuse_jam_rows(CellKernel *k, const CellTarget *target);
 /* row_ranges.c: last of all, if the target wants it. Tasks are tiles of so many of the rows, and none is taken to be
  * whole. */
-void fuse_row_ranges(CellKernel *k, int64_t rows, int64_t tile);
+void fuse_row_ranges(CellKernel *k, const CellTarget *target, int64_t rows, int64_t tile);
 
 /* stages.c: the order of launches by stages (each alone where they do not merge), and the launches between
  * which each buffer lives. */

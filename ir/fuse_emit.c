@@ -349,7 +349,8 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_block_sums(k, f->target);
   fuse_cut_lanes(k, f->target);
   fuse_jam_rows(k, f->target);
-  if (fk->ranges) fuse_row_ranges(k, fk->extent, fk->tile);
+  fuse_whole_vectors(k, f->target);
+  if (fk->ranges) fuse_row_ranges(k, f->target, fk->extent, fk->tile);
 
   // kernels that are equal up to buffers exist once
   k->key = cell_kernel_key(k, (CellKey){{0, 0}});

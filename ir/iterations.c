@@ -35,24 +35,38 @@ static bool list_written(FuseIterations *it, const CellStmt *s) {
   return true;
 }
 
+static void widen(int64_t coef, int64_t least, int64_t most, int64_t *low, int64_t *high) {
+  *low += coef * (coef > 0 ? least : most);
+  *high += coef * (coef > 0 ? most : least);
+}
+
+// what an index is beside the loop's variable: from `low` to `high`, and what is the same within the loop; loaded terms apart
+static void range_of(const FuseIterations *it, const CellAffine *index, int64_t *low, int64_t *high,
+                     CellAffine *around) {
+  *low = *high = index->base;
+  *around = cell_affine(0);
+  for (int i = 0; i < index->term_count; i++) {
+    int var = index->terms[i].var;
+    int64_t coef = index->terms[i].coef;
+    if (var == it->loop->var) continue;
+    if (it->inside[var])
+      widen(coef, it->least[var], it->most[var], low, high);
+    else
+      *around = cell_affine_add(*around, cell_affine_var(var, coef));
+  }
+}
+
 // whether an access to what is written stays among its iteration's elements
 static bool stays(FuseIterations *it, const CellStmt *s) {
   FuseWritten *w = fuse_iterations_written(it, s->buffer);
   if (!w) return true;
-  int64_t step = cell_affine_coef(&s->index, it->loop->var), low = s->index.base, high = low;
-  CellAffine around = cell_affine(0);
-  for (int i = 0; i < s->index.term_count; i++) {
-    int var = s->index.terms[i].var;
-    int64_t coef = s->index.terms[i].coef;
-    if (var == it->loop->var) continue;
-    if (!it->inside[var]) {
-      around = cell_affine_add(around, cell_affine_var(var, coef));
-      continue;
-    }
-    low += coef * (coef > 0 ? it->least[var] : it->most[var]);
-    high += coef * (coef > 0 ? it->most[var] : it->least[var]);
-  }
-  if (s->index.loaded >= 0) {
+  int64_t step = cell_affine_coef(&s->index, it->loop->var), low, high;
+  CellAffine around;
+  range_of(it, &s->index, &low, &high, &around);
+  const FusePlaces *places = s->index.loaded >= 0 ? &it->places[s->index.loaded] : NULL;
+  if (places && places->some) {
+    widen(s->index.loaded_coef, places->least, places->most, &low, &high);
+  } else if (places) {
     // anywhere in what is each iteration's own
     if (!w->own || step != 0 || around.term_count > 0) return false;
     low = 0, high = it->k->scratch[s->buffer.index].count - 1;
@@ -64,15 +78,35 @@ static bool stays(FuseIterations *it, const CellStmt *s) {
   return step == 0 ? w->own : w->high - w->low < (step > 0 ? step : -step);
 }
 
+// where the largest may be that a loop inside looks for
+static void note_place(FuseIterations *it, const CellStmt *s) {
+  FusePlaces *places = &it->places[s->value];
+  int64_t low, high;
+  CellAffine around;
+  range_of(it, &s->index, &low, &high, &around);
+  if (s->index.loaded >= 0 || around.term_count > 0 ||
+      cell_affine_coef(&s->index, it->loop->var) != 0) {
+    *places = (FusePlaces){.unknown = true};
+  } else if (!places->unknown) {
+    if (low < places->least) places->least = low;
+    if (high > places->most) places->most = high;
+    places->some = true;
+  }
+}
+
 static bool fits(FuseIterations *it, const CellStmt *s) {
   for (; s; s = s->next) {
     switch (s->kind) {
     case CELL_K_CONST:
     case CELL_K_VAR:
     case CELL_K_LET: break;
-    case CELL_K_ACC: it->declared[s->value] = true; break;
+    case CELL_K_ACC:
+      it->declared[s->value] = true;
+      it->places[s->value] = (FusePlaces){0};
+      break;
     case CELL_K_UPDATE:
       if (!it->declared[s->value] && !it->may_sum) return false;
+      if (s->reduce == CELL_ARGMAX && it->declared[s->value]) note_place(it, s);
       break;
     case CELL_K_LOAD:
     case CELL_K_STORE:
@@ -95,14 +129,18 @@ void fuse_iterations_begin(FuseIterations *it, CellKernel *k) {
   size_t vars = 2 * (size_t)k->var_count + 2, values = 4 * (size_t)k->value_count + 4;
   it->inside = CELL_NEW_ARRAY(k->arena, bool, vars);
   it->declared = CELL_NEW_ARRAY(k->arena, bool, values);
+  it->places = CELL_NEW_ARRAY(k->arena, FusePlaces, values);
   it->least = CELL_NEW_ARRAY(k->arena, int64_t, vars);
   it->most = CELL_NEW_ARRAY(k->arena, int64_t, vars);
 }
 
 bool fuse_iterations_independent(FuseIterations *it, CellStmt *loop) {
   it->loop = loop, it->written_count = 0;
-  if (loop->limit > 0 || loop->begin.loaded >= 0) return false;
+  if (loop->begin.loaded >= 0) return false;
   for (int i = 0; i < it->k->var_count; i++) it->inside[i] = false;
-  for (int i = 0; i < it->k->value_count; i++) it->declared[i] = false;
+  for (int i = 0; i < it->k->value_count; i++) {
+    it->declared[i] = false;
+    it->places[i] = (FusePlaces){0};
+  }
   return list_written(it, loop->body) && fits(it, loop->body);
 }

@@ -51,7 +51,7 @@ static CellStmt *lanes_of(const CellStmt *loop) {
 
 static bool fits(Jam *j, CellStmt *loop) {
   CellStmt *lanes = lanes_of(loop);
-  if (loop->loop != CELL_LOOP_SERIAL || !lanes || loop->extent % ROWS != 0 ||
+  if (loop->loop != CELL_LOOP_SERIAL || loop->limit > 0 || !lanes || loop->extent % ROWS != 0 ||
       loop->extent < 2 * ROWS)
     return false;
   if (lanes->extent > (int64_t)MOST_VECTORS * j->target->lanes ||

@@ -105,6 +105,7 @@ struct CellStmt {
   int var;
   CellAffine begin;
   int64_t extent, limit;
+  bool whole; /* LANES with a limit: there are whole vectors, wherever it ends (whole_vectors.c) */
   CellStmt *body;
   /* LOOP, CONTRACT: over rows of a range: it ends at end_scale times this variable, and limit, or m_limit, says how many
    * there are in all, which is never less; -1: other ranges. */
@@ -140,8 +141,9 @@ typedef struct {
   int scratch_count, scratch_capacity;
   int64_t scratch_bytes;
   int64_t tasks;
-  int64_t rows, tile;         /* of ranges; rows 0: tasks are numbered */
-  int end_var;                /* with rows */
+  int64_t rows, tile,
+      grain;   /* of ranges, which begin at multiples of `grain`; rows 0: tasks are numbered */
+  int end_var; /* with rows */
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;

@@ -84,6 +84,7 @@ static void add_stmt(CellKey *key, const CellStmt *s) {
     add_affine(key, &s->begin);
     add(key, (uint64_t)s->extent);
     add(key, (uint64_t)(s->limit > 0 ? s->limit : 0));
+    add(key, s->whole);
     add_end_of(key, s);
     add_body(key, s->body);
     break;
@@ -150,6 +151,7 @@ CellKey cell_kernel_key(const CellKernel *k, CellKey seed) {
   add(&key, (uint64_t)k->scratch_bytes);
   add(&key, (uint64_t)k->tasks);
   add(&key, (uint64_t)k->rows);
+  add(&key, (uint64_t)k->grain);
   add(&key, pair(k->tile, k->rows > 0 ? k->end_var : -1));
   add_body(&key, k->body);
   return key;

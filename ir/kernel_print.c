@@ -120,7 +120,7 @@ static void print_stmt(CellText *out, const CellStmt *s, int depth) {
         [CELL_LOOP_SERIAL] = "loop", [CELL_LOOP_UNROLL] = "unroll", [CELL_LOOP_LANES] = "lanes"};
     cell_text_printf(out, "%s v%d = ", kinds[s->loop], s->var);
     print_range(out, &s->begin, s->extent, s->limit, s);
-    cell_text_printf(out, "\n");
+    cell_text_printf(out, s->whole ? " whole\n" : "\n");
     print_body(out, s->body, depth + 1);
     break;
   }

@@ -11,9 +11,12 @@
  * computed may depend on where ranges begin: a sum over rows is left to another kernel, row by row. */
 #include "ir/fuse.h"
 
+enum { GRAIN = 4 /* rows of a product's tiles are cut into such */ };
+
 typedef struct {
   CellKernel *k;
   int64_t tile;
+  int lanes;
 } Ranges;
 
 static void turn(const Ranges *r, CellAffine *a) {
@@ -29,7 +32,10 @@ static void walk(const Ranges *r, CellStmt *s) {
     turn(r, &s->index);
     turn(r, &s->begin);
     if (s->kind == CELL_K_LOOP) {
-      if (cell_affine_coef(&s->begin, 0) != 0) s->end_var = r->k->end_var, s->end_scale = 1;
+      int64_t coef = cell_affine_coef(&s->begin, 0);
+      if (coef != 0) s->end_var = r->k->end_var, s->end_scale = coef;
+      // of whole vectors of rows, wherever a range begins
+      if (s->whole && coef % r->lanes != 0 && r->k->grain < r->lanes) r->k->grain = r->lanes;
       walk(r, s->body);
     } else if (s->kind == CELL_K_CONTRACT) {
       CellAffine *all[] = {&s->a.base, &s->b.base, &s->out.base,
@@ -42,8 +48,8 @@ static void walk(const Ranges *r, CellStmt *s) {
   }
 }
 
-void fuse_row_ranges(CellKernel *k, int64_t rows, int64_t tile) {
-  k->rows = rows, k->tile = tile, k->end_var = k->var_count++;
-  Ranges r = {k, tile};
+void fuse_row_ranges(CellKernel *k, const CellTarget *target, int64_t rows, int64_t tile) {
+  k->rows = rows, k->tile = tile, k->grain = GRAIN, k->end_var = k->var_count++;
+  Ranges r = {k, tile, target->lanes};
   walk(&r, k->body);
 }

@@ -21,11 +21,12 @@
 #include "ir/iterations.h"
 
 enum {
-  UNROLLED = 8,       /* iterations of a loop that is written out within the lanes */
-  MOST_OPS = 1500,    /* of a body's text: code that is not worth its compilation */
-  AT_ONCE = 64,       /* iterations of a lane loop: what they have of their own then stays near */
-  MOST_OWN = 1 << 14, /* floats of that */
-  FOLD = 8            /* operations that a sum over lanes ends with */
+  UNROLLED = 8,        /* iterations of a loop that is written out within the lanes */
+  MOST_OPS = 1500,     /* of a body's text: code that is not worth its compilation, */
+  MOST_IF_MUCH = 6000, /* but where it saves much */
+  AT_ONCE = 64,        /* iterations of a lane loop: what they have of their own then stays near */
+  MOST_OWN = 1 << 14,  /* floats of that */
+  FOLD = 8             /* operations that a sum over lanes ends with */
 };
 
 typedef struct {
@@ -116,10 +117,13 @@ static bool has_lanes(const CellStmt *s) {
 }
 
 static bool is_cheaper(Turn *t) {
-  int64_t lanes = t->target->lanes, vectors = (t->it.loop->extent + lanes - 1) / lanes;
-  return across(t, t->it.loop->body, NULL, true) <= MOST_OPS &&
-         (double)vectors * across(t, t->it.loop->body, NULL, false) <
-             0.7 * (double)t->it.loop->extent * along(t, t->it.loop->body, -1);
+  const CellStmt *loop = t->it.loop;
+  int64_t lanes = t->target->lanes, vectors = (loop->extent + lanes - 1) / lanes;
+  double turned = (double)vectors * across(t, loop->body, NULL, false),
+         as_it_is = (double)loop->extent * along(t, loop->body, -1);
+  double text = across(t, loop->body, NULL, true);
+  return text <= MOST_OPS ? turned < 0.7 * as_it_is
+                          : text <= MOST_IF_MUCH && turned < 0.6 * as_it_is;
 }
 
 /* ---- turning ---- */
@@ -133,26 +137,26 @@ static int64_t at_once(const Turn *t) {
   return n;
 }
 
-// iteration: what stands for the loop's variable; of `count` lanes, number `lane`
-static void turn(Turn *t, CellStmt *s, CellAffine iteration, int64_t count, int lane) {
+// place: of lane variable `lane` among the `count` of its loop
+static void turn(Turn *t, CellStmt *s, int64_t count, int lane, CellAffine place) {
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
       s->loop = s->extent <= UNROLLED ? CELL_LOOP_UNROLL : CELL_LOOP_SERIAL;
-      turn(t, s->body, iteration, count, lane);
+      turn(t, s->body, count, lane, place);
       continue;
     }
     const FuseWritten *w = s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE
                                ? fuse_iterations_written(&t->it, s->buffer)
                                : NULL;
     if (w && w->own) {
-      // element i of lane j: i rows of all lanes further, and j
+      // element i of a lane: i rows of all lanes further, and its place
       CellAffine i = cell_affine_add(s->index, cell_affine_var(t->it.loop->var, -w->step));
       i = cell_affine_add(i, cell_affine_scale(w->around, -1));
       i.base -= w->low;
-      s->index = cell_affine_add(cell_affine_scale(i, count), cell_affine_var(lane, 1));
+      s->index = cell_affine_add(cell_affine_scale(i, count), place);
       s->buffer.index = w->made;
     } else {
-      s->index = cell_affine_put(s->index, t->it.loop->var, iteration);
+      s->index = cell_affine_put(s->index, t->it.loop->var, cell_affine_var(lane, 1));
     }
   }
 }
@@ -177,19 +181,23 @@ static void consider(Turn *t, CellStmt *loop) {
   if (own > MOST_OWN) return;
 
   make_own(t, count);
+  if (count == loop->extent) {
+    CellAffine place =
+        cell_affine_add(cell_affine_var(loop->var, 1), cell_affine_scale(loop->begin, -1));
+    turn(t, loop->body, count, loop->var, place);
+    loop->loop = CELL_LOOP_LANES;
+    return;
+  }
+  // a part of the lanes after the other
   CellStmt *body = loop->body, **tail = &loop->body;
   CellStmt *lanes = cell_stmt(k, &tail, CELL_K_LOOP);
-  lanes->loop = CELL_LOOP_LANES, lanes->extent = count, lanes->body = body;
-  CellAffine iteration = cell_affine_add(loop->begin, cell_affine_var(lanes->var, 1));
-  if (count < loop->extent)
-    iteration = cell_affine_add(iteration, cell_affine_var(loop->var, count));
-  turn(t, body, iteration, count, lanes->var);
-  loop->begin = cell_affine(0);
-  if (count < loop->extent) {
-    loop->extent /= count;
-  } else {
-    loop->loop = CELL_LOOP_LANES, loop->var = lanes->var, loop->body = body;
-  }
+  lanes->loop = CELL_LOOP_LANES, lanes->extent = count, lanes->limit = loop->limit;
+  lanes->begin = cell_affine_add(loop->begin, cell_affine_var(loop->var, count));
+  lanes->body = body;
+  CellAffine place =
+      cell_affine_add(cell_affine_var(lanes->var, 1), cell_affine_scale(lanes->begin, -1));
+  turn(t, body, count, lanes->var, place);
+  loop->begin = cell_affine(0), loop->extent /= count, loop->limit = 0;
 }
 
 static void walk(Turn *t, CellStmt *s) {

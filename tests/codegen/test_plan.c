@@ -238,6 +238,49 @@ static void zeros_of_relus(void **state) {
 
 /* Rows of fewer entries than a vector has: products of few columns, sweeps over all rows at once with what they
  * share, sums over the batch. */
+static bool has_vectors(void) {
+  return cell_target(CELL_ISA_HOST).lanes > 1;
+}
+
+static int whole_of_ranges(const CellStmt *s) {
+  int count = 0;
+  for (; s; s = s->next)
+    if (s->kind == CELL_K_LOOP)
+      count +=
+          (s->loop == CELL_LOOP_LANES && s->end_var >= 0 && s->whole) + whole_of_ranges(s->body);
+  return count;
+}
+
+/* Short rows of ranges of samples: lanes go over the entries of several, or across them, in whole vectors where there
+ * are whole vectors of samples. */
+static void short_rows_of_ranges(void **state) {
+  (void)state;
+  static const int rows[] = {3, 5, 6}, batches[] = {256, 192, 250};
+  for (int i = 0; i < 9; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i / 3], batch = batches[i % 3];
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph ranges\naxis time 2\naxis batch %d\naxis candidate 2\n"
+             "%%0 = input \"x\" : f[40] {batch}\n%%1 = input \"w\" : f[40,%d] {}\n"
+             "%%2 = contract %%0, %%1 \"i,ij->j\" : f[%d] {batch}\n%%3 = input \"b\" : f[%d] {}\n"
+             "%%4 = add %%2, %%3 : f[%d] {batch}\n%%5 = tanh %%4 : f[%d] {batch}\n"
+             "%%6 = reduce sum %%5 dims [0] : f {batch}\n%%7 = sub %%5, %%6 : f[%d] {batch}\n"
+             "%%8 = reduce argmax %%7 dims [0] : i {batch}\n%%9 = mul %%7, %%7 : f[%d] {batch}\n"
+             "%%10 = reduce sum %%9 dims [0] : f {batch}\n%%11 = sqrt %%10 : f {batch}\n"
+             "output \"y\" %%5\noutput \"z\" %%7\noutput \"at\" %%8\noutput \"norm\" %%11\n",
+             batch, n, n, n, n, n, n, n);
+    CellPlan *plan = checked_plan(arena, text, diag);
+    int whole = 0;
+    for (int k = 0; k < plan->kernel_count; k++) whole += whole_of_ranges(plan->kernels[k]->body);
+    if (has_vectors() && (whole > 0) != (batch % 16 == 0))
+      fail_msg("%d samples of %d: %d loops of whole vectors", batch, n, whole);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 static void short_rows(void **state) {
   (void)state;
   static const int inner[] = {1, 3, 9, 40}, batches[] = {256, 5, 17};
@@ -298,10 +341,6 @@ static void candidates_are_tasks(void **state) {
 }
 
 // plans for single numbers have nothing to gain from what these tests look for
-static bool has_vectors(void) {
-  return cell_target(CELL_ISA_HOST).lanes > 1;
-}
-
 // loops of lanes that go across rows: what is left of a row is a loop inside
 static int across_rows(const CellStmt *s, int64_t row) {
   int n = 0;
@@ -459,12 +498,10 @@ static void rows_in_blocks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(rows_together),
-                                     cmocka_unit_test(rows_in_blocks),
-                                     cmocka_unit_test(lanes_across_short_rows),
-                                     cmocka_unit_test(generated_programs),
-                                     cmocka_unit_test(zeros_of_relus),
-                                     cmocka_unit_test(candidates_are_tasks),
-                                     cmocka_unit_test(short_rows)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rows_together),           cmocka_unit_test(rows_in_blocks),
+      cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
+      cmocka_unit_test(zeros_of_relus),          cmocka_unit_test(candidates_are_tasks),
+      cmocka_unit_test(short_rows_of_ranges),    cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
