@@ -229,6 +229,8 @@ static void check_loop(Verify *v, const CellStmt *s) {
   }
   bool lanes = s->loop == CELL_LOOP_LANES;
   if (lanes && v->lane >= 0) fault(v, "a lanes loop inside the lanes loop of v%d", v->lane);
+  if (s->whole && !(lanes && s->limit > 0))
+    fault(v, "v%d has whole vectors, but no lanes or no limit", s->var);
   if (check_affine(v, &s->begin, "the begin of a loop")) {
     if (affine_varies(v, &s->begin)) fault(v, "the begin of v%d varies over the lanes", s->var);
 

@@ -4,7 +4,7 @@
  *
  * Every file of tests/cells, with the shapes that its lines `# test obs 4,3,2 bits actions 3 ...`
  * name, and texts made by the generator of tests/support/random_cell.h: CELLC_CELLS sets how many from CELLC_FROM on
- * (and has every case compiled, not the first of a file alone),
+ * (and has every case compiled, not the first of a file alone), CELLC_WIDE with CELLC_EMULATE compiles for vectors of 16,
  * CELLC_SEED runs one alone and prints it, CELLC_FILE runs one file alone, CELLC_PRINT
  * prints kernels. */
 #include <setjmp.h>
@@ -62,6 +62,11 @@ static double next_unit(uint64_t *state) {
   return (double)(next_random(state) >> 41) / (1 << 23);
 }
 
+// CELLC_WIDE: vectors of 16, which CELLC_EMULATE lets machines without them run
+static CellIsa isa(void) {
+  return getenv("CELLC_WIDE") ? CELL_ISA_AVX512 : CELL_ISA_HOST;
+}
+
 /* ---- building ---- */
 
 typedef enum { PLAIN, FULL, INSPECT, UPDATE } What;
@@ -92,7 +97,7 @@ static bool build(Built *b, const Case *c, const CellSource *text, What what, Ce
   if (what == PLAIN) pass.disabled = optional, pass.disabled_count = 3;
   if (!b->module || !cell_run_passes(b->module, &pass, diag)) return false;
   if (what == PLAIN) return true;
-  CellTarget target = cell_target(CELL_ISA_HOST);
+  CellTarget target = cell_target(isa());
   b->plan =
       cell_plan_create(arena, b->module, &target, &(CellPlanOptions){.guard_bytes = 64}, diag);
   return b->plan != NULL;
@@ -330,7 +335,7 @@ static int derivatives(CellEngine *e, const CellModule *m, const Case *test, uin
 // several threads cut samples as they like, which they don't where guards are checked
 static CellEngine *engine(const Built *b, CellBackend backend, int threads, CellDiag *diag) {
   CellEngineOptions options = {
-      .threads = threads, .cache_dir = cache, .check_guards = threads == 1};
+      .isa = isa(), .threads = threads, .cache_dir = cache, .check_guards = threads == 1};
   return cell_engine_create(b->module, backend == CELL_BACKEND_INTERP ? NULL : b->plan, backend,
                             &options, diag);
 }
