@@ -220,11 +220,6 @@ static void move_var(CellStmt *s, bool list, int from, int to) {
   }
 }
 
-/* position in a row: the lane variable less where the loop begins */
-static CellAffine place_in_row(const CellStmt *loop) {
-  return cell_affine_add(cell_affine_var(loop->var, 1), cell_affine_scale(loop->begin, -1));
-}
-
 typedef struct {
   int begin;
   CellStmt *loop; /* the new one */
@@ -250,7 +245,7 @@ static void take_over(Cut *c, int *value, void *context) {
   } else {
     load = cell_stmt(c->k, h->tail, CELL_K_LOAD);
     load->buffer = (CellBufferRef){true, h->slot_of[*value]};
-    load->index = place_in_row(h->loop);
+    load->index = cell_loop_place(h->loop);
   }
   h->made[h->made_count] = *value, h->made_as[h->made_count++] = load->value;
 }
@@ -292,7 +287,7 @@ static void cut_loop(Cut *c, const int *ends, int parts) {
       slot_of[value] = slot(c, slots++, loop->extent);
       CellStmt *store = cell_stmt(k, &tail, CELL_K_STORE);
       store->buffer = (CellBufferRef){true, slot_of[value]};
-      store->index = place_in_row(loop);
+      store->index = cell_loop_place(loop);
       store->args[0] = value;
     }
   }

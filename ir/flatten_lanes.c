@@ -91,8 +91,8 @@ static int64_t rows_at_once(const Flatten *f) {
   return f->shared_count > 0 && count < 4 * best ? 1 : best;
 }
 
-// loop rows { lanes { load, store } }: a shared row `times` over, into scratch; place: of the lanes in it
-static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times, CellAffine place) {
+// loop rows { lanes { load, store } }: a shared row `times` over, into scratch
+static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times) {
   CellKernel *k = f->k;
   CellStmt *list = NULL, **tail = &list;
   CellStmt *rows = cell_stmt(k, &tail, CELL_K_LOOP);
@@ -113,7 +113,7 @@ static CellStmt *write_out(Flatten *f, CellStmt *load, int64_t times, CellAffine
   store->index =
       cell_affine_add(cell_affine_var(rows->var, lanes->extent), cell_affine_var(lanes->var, 1));
 
-  load->buffer = to, load->index = place;
+  load->buffer = to, load->index = cell_loop_place(f->lanes);
   return rows;
 }
 
@@ -124,16 +124,15 @@ static void flatten(Flatten *f, CellStmt **link) {
   // entries of all rows, those of row `begin + at_once * (the new row)` first
   bool all = at_once == rows->extent;
   CellAffine begin = cell_affine_add(rows->begin, cell_affine_var(rows->var, all ? 0 : at_once));
-  begin = cell_affine_scale(begin, lanes->extent);
-  CellAffine place = cell_affine_add(cell_affine_var(lanes->var, 1), cell_affine_scale(begin, -1));
+  lanes->begin = cell_affine_scale(begin, lanes->extent);
   for (CellStmt *s = lanes->body; s; s = s->next)
     s->index = cell_affine_put(s->index, rows->var, cell_affine(0));
   for (int i = 0; i < f->shared_count; i++) {
-    *link = write_out(f, f->shared[i], at_once, place);
+    *link = write_out(f, f->shared[i], at_once);
     link = &(*link)->next;
   }
   *link = rows;
-  lanes->begin = begin, lanes->limit = rows->limit * lanes->extent;
+  lanes->limit = rows->limit * lanes->extent;
   lanes->extent *= at_once;
   rows->begin = cell_affine(0), rows->limit = 0;
   rows->extent /= at_once;

@@ -94,6 +94,10 @@ CellAffine cell_affine_put(CellAffine a, int var, CellAffine by) {
   return cell_affine_add(a, cell_affine_scale(by, coef));
 }
 
+CellAffine cell_loop_place(const CellStmt *loop) {
+  return cell_affine_add(cell_affine_var(loop->var, 1), cell_affine_scale(loop->begin, -1));
+}
+
 int cell_scratch_add(CellKernel *k, CellDtype dtype, int64_t count, const char *name) {
   CellScratch s = {.dtype = dtype, .count = count, .offset = k->scratch_bytes, .name = name};
   k->scratch_bytes += (count * 4 + 63) / 64 * 64;

@@ -141,9 +141,9 @@ typedef struct {
   int scratch_count, scratch_capacity;
   int64_t scratch_bytes;
   int64_t tasks;
-  int64_t rows, tile,
-      grain;   /* of ranges, which begin at multiples of `grain`; rows 0: tasks are numbered */
-  int end_var; /* with rows */
+  int64_t rows, tile;         /* of ranges; rows 0: tasks are numbered */
+  int64_t grain;              /* ranges begin at multiples of it */
+  int end_var;                /* with rows */
   int var_count, value_count; /* variable 0 is the task's number */
   CellStmt *body;
   CellSpan span;
@@ -274,6 +274,8 @@ CellAffine cell_affine_var(int var, int64_t coef);
 int64_t cell_affine_coef(const CellAffine *a, int var); /* 0: the variable is not in it */
 CellAffine cell_affine_put(CellAffine a, int var,
                            CellAffine by); /* `by` for the variable, which may be in it */
+/* Where in a loop an iteration is: its variable less where the loop begins. */
+CellAffine cell_loop_place(const CellStmt *loop);
 bool cell_affine_equal(const CellAffine *a, const CellAffine *b);
 bool cell_same_buffer(CellBufferRef a, CellBufferRef b);
 /* A new scratch buffer behind the others: its number. */

@@ -137,12 +137,12 @@ static int64_t at_once(const Turn *t) {
   return n;
 }
 
-// place: of lane variable `lane` among the `count` of its loop
-static void turn(Turn *t, CellStmt *s, int64_t count, int lane, CellAffine place) {
+// lanes: the loop around, of `count` iterations
+static void turn(Turn *t, CellStmt *s, int64_t count, const CellStmt *lanes) {
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
       s->loop = s->extent <= UNROLLED ? CELL_LOOP_UNROLL : CELL_LOOP_SERIAL;
-      turn(t, s->body, count, lane, place);
+      turn(t, s->body, count, lanes);
       continue;
     }
     const FuseWritten *w = s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE
@@ -153,10 +153,10 @@ static void turn(Turn *t, CellStmt *s, int64_t count, int lane, CellAffine place
       CellAffine i = cell_affine_add(s->index, cell_affine_var(t->it.loop->var, -w->step));
       i = cell_affine_add(i, cell_affine_scale(w->around, -1));
       i.base -= w->low;
-      s->index = cell_affine_add(cell_affine_scale(i, count), place);
+      s->index = cell_affine_add(cell_affine_scale(i, count), cell_loop_place(lanes));
       s->buffer.index = w->made;
     } else {
-      s->index = cell_affine_put(s->index, t->it.loop->var, cell_affine_var(lane, 1));
+      s->index = cell_affine_put(s->index, t->it.loop->var, cell_affine_var(lanes->var, 1));
     }
   }
 }
@@ -182,9 +182,7 @@ static void consider(Turn *t, CellStmt *loop) {
 
   make_own(t, count);
   if (count == loop->extent) {
-    CellAffine place =
-        cell_affine_add(cell_affine_var(loop->var, 1), cell_affine_scale(loop->begin, -1));
-    turn(t, loop->body, count, loop->var, place);
+    turn(t, loop->body, count, loop);
     loop->loop = CELL_LOOP_LANES;
     return;
   }
@@ -194,9 +192,7 @@ static void consider(Turn *t, CellStmt *loop) {
   lanes->loop = CELL_LOOP_LANES, lanes->extent = count, lanes->limit = loop->limit;
   lanes->begin = cell_affine_add(loop->begin, cell_affine_var(loop->var, count));
   lanes->body = body;
-  CellAffine place =
-      cell_affine_add(cell_affine_var(lanes->var, 1), cell_affine_scale(lanes->begin, -1));
-  turn(t, body, count, lanes->var, place);
+  turn(t, body, count, lanes);
   loop->begin = cell_affine(0), loop->extent /= count, loop->limit = 0;
 }
 

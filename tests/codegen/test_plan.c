@@ -236,8 +236,7 @@ static void zeros_of_relus(void **state) {
   }
 }
 
-/* Rows of fewer entries than a vector has: products of few columns, sweeps over all rows at once with what they
- * share, sums over the batch. */
+// plans for single numbers have nothing to gain from what some tests look for
 static bool has_vectors(void) {
   return cell_target(CELL_ISA_HOST).lanes > 1;
 }
@@ -281,6 +280,8 @@ static void short_rows_of_ranges(void **state) {
   }
 }
 
+/* Rows of fewer entries than a vector has: products of few columns, sweeps over all rows at once with what they
+ * share, sums over the batch. */
 static void short_rows(void **state) {
   (void)state;
   static const int inner[] = {1, 3, 9, 40}, batches[] = {256, 5, 17};
@@ -340,7 +341,6 @@ static void candidates_are_tasks(void **state) {
   }
 }
 
-// plans for single numbers have nothing to gain from what these tests look for
 // loops of lanes that go across rows: what is left of a row is a loop inside
 static int across_rows(const CellStmt *s, int64_t row) {
   int n = 0;
