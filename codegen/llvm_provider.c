@@ -58,7 +58,8 @@ static CellIsa instructions_of(CellIsa isa) {
   return isa < cell_isa_host() ? cell_isa_host() : isa;
 }
 
-static LLVMTargetMachineRef machine_of(CellIsa isa, char *message, size_t size) {
+// simple: of the quick code generator
+static LLVMTargetMachineRef machine_of(CellIsa isa, bool simple, char *message, size_t size) {
   char *triple = LLVMGetDefaultTargetTriple(), *error = NULL;
   LLVMTargetRef target;
   LLVMTargetMachineRef machine = NULL;
@@ -66,7 +67,8 @@ static LLVMTargetMachineRef machine_of(CellIsa isa, char *message, size_t size) 
     snprintf(message, size, "no code generator for %s: %s", triple, error);
     LLVMDisposeMessage(error);
   } else {
-    machine = LLVMCreateTargetMachine(target, triple, "", features_of(isa), LLVMCodeGenLevelDefault,
+    machine = LLVMCreateTargetMachine(target, triple, "", features_of(isa),
+                                      simple ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault,
                                       LLVMRelocPIC, LLVMCodeModelJITDefault);
     if (!machine) snprintf(message, size, "no target machine for %s", triple);
   }
@@ -89,24 +91,37 @@ typedef struct {
   const CellPieces *pieces;
   int piece;
   CellKey key; /* its symbol */
+  int weight;  /* about how long it takes to compile */
+  bool simple; /* little but calls of pieces */
   int module;  /* -1: an earlier one is the same */
 } Source;
+
+// functions that are compiled together
+typedef struct {
+  const Source *const *sources;
+  int count, weight;
+  bool
+      simple; /* all of them are: neither optimised nor compiled with care, both of which take long */
+  CellKey key;
+  void *object; /* as cached: 8 bytes of scratch, then the object file */
+  size_t length;
+  char message[512];
+} Module;
 
 static const char *name_of(const Source *source) {
   return source->k ? source->k->name : "piece";
 }
 
-// the optimised module of `count` functions; scratch_bytes: what its contractions need
-static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
-                                  const Source *const *sources, int count, CellIsa isa,
-                                  LLVMTargetMachineRef machine, int64_t *scratch_bytes,
+// its functions, optimised; scratch_bytes: what its contractions need
+static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, const Module *m,
+                                  CellIsa isa, LLVMTargetMachineRef machine, int64_t *scratch_bytes,
                                   char *message, size_t size) {
   CellBuild g = {.isa = isa,
                  .instructions = instructions_of(isa),
                  .lanes = lanes_of(isa),
                  .context = context,
                  .arena = arena};
-  const char *name = name_of(sources[0]);
+  const char *name = name_of(m->sources[0]);
   g.module = LLVMModuleCreateWithNameInContext(name, context);
   char *triple = LLVMGetTargetMachineTriple(machine);
   LLVMSetTarget(g.module, triple);
@@ -125,8 +140,8 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
   g.vf = cell_ll_vector(&g, g.f32, g.lanes);
   g.vi = cell_ll_vector(&g, g.i32, g.lanes);
   g.vmask = cell_ll_vector(&g, g.i1, g.lanes);
-  for (int i = 0; i < count; i++) {
-    const Source *source = sources[i];
+  for (int i = 0; i < m->count; i++) {
+    const Source *source = m->sources[i];
     char symbol[CELL_SYMBOL_SIZE];
     cell_ll_symbol(source->key, symbol);
     if (source->k)
@@ -156,6 +171,7 @@ static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context,
     return NULL;
   }
   LLVMDisposeMessage(error);
+  if (m->simple) return g.module;
 
   LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
   LLVMErrorRef failure = LLVMRunPasses(g.module, passes, machine, options);
@@ -191,16 +207,6 @@ static CellKey kernel_key(const CellKernel *k, const CellSplit *split, const Cel
 
 // ---- compiling all ----
 
-// functions that are compiled together
-typedef struct {
-  const Source *const *sources;
-  int count, weight;
-  CellKey key;
-  void *object; /* as cached: 8 bytes of scratch, then the object file */
-  size_t length;
-  char message[512];
-} Module;
-
 typedef struct {
   Source *sources; /* the kernels' entries, then the pieces */
   int source_count;
@@ -222,8 +228,8 @@ static void compile_module(Module *m, CellIsa isa, LLVMTargetMachineRef machine,
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
   int64_t scratch = 0;
-  LLVMModuleRef module = build_module(arena, context, m->sources, m->count, isa, machine, &scratch,
-                                      m->message, sizeof m->message);
+  LLVMModuleRef module =
+      build_module(arena, context, m, isa, machine, &scratch, m->message, sizeof m->message);
   LLVMMemoryBufferRef buffer = NULL;
   char *error = NULL;
   if (module &&
@@ -245,9 +251,9 @@ static void compile_module(Module *m, CellIsa isa, LLVMTargetMachineRef machine,
   cell_arena_destroy(arena);
 }
 
-// takes modules one after the other; a thread makes its target machine when it first needs one
+// takes modules one after the other; a thread makes a target machine when it first needs one
 static void compile_modules(const Jobs *jobs, int *next, CellIsa isa, const char *folder) {
-  LLVMTargetMachineRef machine = NULL;
+  LLVMTargetMachineRef machines[2] = {NULL, NULL};
   for (;;) {
     int i;
 #pragma omp atomic capture
@@ -258,10 +264,13 @@ static void compile_modules(const Jobs *jobs, int *next, CellIsa isa, const char
     if (m->object && m->length > sizeof(int64_t)) continue;
     free(m->object);
     m->object = NULL;
-    if (!machine) machine = machine_of(instructions_of(isa), m->message, sizeof m->message);
-    if (machine) compile_module(m, isa, machine, folder);
+    LLVMTargetMachineRef *machine = &machines[m->simple];
+    if (!*machine)
+      *machine = machine_of(instructions_of(isa), m->simple, m->message, sizeof m->message);
+    if (*machine) compile_module(m, isa, *machine, folder);
   }
-  if (machine) LLVMDisposeTargetMachine(machine);
+  for (int i = 0; i < 2; i++)
+    if (machines[i]) LLVMDisposeTargetMachine(machines[i]);
 }
 
 struct CellJit {
@@ -354,11 +363,31 @@ static void write_perf_map(CellJit *jit, const Jobs *jobs, int kernel_count) {
   fclose(file);
 }
 
-// about how long a function takes to compile
-static int weight(const CellStmt *s) {
+// about how long a function takes to compile; split: NULL in a piece
+static int weight(const CellSplit *split, const CellStmt *s) {
   int sum = 0;
-  for (; s; s = s->next) sum += s->kind == CELL_K_CONTRACT ? 60 : 1 + weight(s->body);
+  for (; s; s = s->next) {
+    bool call = split && (s->kind == CELL_K_LOOP || s->kind == CELL_K_CONTRACT) &&
+                cell_split_call(split, s);
+    sum += call ? 1 : s->kind == CELL_K_CONTRACT ? 60 : 1 + weight(split, s->body);
+  }
   return sum;
+}
+
+/* Whether an entry does little but call pieces, in loops or not: it may have hundreds of calls and would take longer
+ * to compile with care than any piece. A number or two may be worked out around each call in a loop. */
+static bool mostly_calls(const CellSplit *split, const CellStmt *s, bool in_loop) {
+  enum { MOST_OPS = 6 }; // a call
+  int calls = 0, ops = 0;
+  for (; s; s = s->next) {
+    if (s->kind == CELL_K_LET) ops += cell_op_info[s->op].flops;
+    if (s->kind != CELL_K_LOOP && s->kind != CELL_K_CONTRACT) continue;
+    if (!cell_split_call(split, s) &&
+        (s->kind == CELL_K_CONTRACT || !mostly_calls(split, s->body, true)))
+      return false;
+    calls++;
+  }
+  return calls > 0 && (!in_loop || ops <= MOST_OPS * calls);
 }
 
 static int heavier_first(const void *a, const void *b) {
@@ -378,18 +407,16 @@ static void make_modules(Jobs *jobs, CellArena *arena) {
   for (int i = 0; i < jobs->source_count; i++) {
     Source *source = &jobs->sources[i];
     if (source->module < 0) continue;
-    int own =
-        weight(source->k ? source->k->body : source->pieces->pieces[source->piece].kernel.body);
-    if (!m || sum + own > LONG) {
+    if (!m || sum + source->weight > LONG || m->simple != source->simple) {
       m = &jobs->modules[jobs->module_count++];
-      *m = (Module){.sources = &order[at], .key = {{61, 67}}};
+      *m = (Module){.sources = &order[at], .simple = source->simple, .key = {{61, 67}}};
       sum = 0;
     }
     order[at++] = source;
     source->module = jobs->module_count - 1;
-    m->count++, m->weight += own;
+    m->count++, m->weight += source->weight;
     m->key = cell_key(m->key, &source->key, sizeof source->key);
-    sum += own;
+    sum += source->weight;
     if (source->key.words[0] % 16 == 0) sum = LONG + 1;
   }
   jobs->order = CELL_NEW_ARRAY(arena, Module *, (size_t)jobs->module_count + 1);
@@ -411,11 +438,14 @@ static void make_jobs(Jobs *jobs, CellPieces *pieces, CellKernel *const *kernels
     source->piece = i - count;
     if (i >= count) {
       source->key = pieces->pieces[i - count].key;
+      source->weight = weight(NULL, pieces->pieces[i - count].kernel.body);
       continue;
     }
     source->k = kernels[i];
     source->split = splits[i];
     source->key = kernel_key(kernels[i], splits[i], pieces, seed);
+    source->weight = weight(splits[i], kernels[i]->body);
+    source->simple = mostly_calls(splits[i], kernels[i]->body, false);
     for (int j = 0; j < i && source->module >= 0; j++)
       if (cell_key_equal(jobs->sources[j].key, source->key)) source->module = -1;
   }
@@ -477,8 +507,7 @@ static bool emit_module(const Module *m, CellIsa isa, LLVMTargetMachineRef machi
   CellArena *arena = cell_arena_create();
   LLVMContextRef context = LLVMContextCreate();
   int64_t scratch;
-  LLVMModuleRef module =
-      build_module(arena, context, m->sources, m->count, isa, machine, &scratch, message, size);
+  LLVMModuleRef module = build_module(arena, context, m, isa, machine, &scratch, message, size);
   bool good = module != NULL;
   for (int i = 0; i < m->count; i++) {
     char symbol[CELL_SYMBOL_SIZE];
@@ -516,17 +545,18 @@ static bool emit(CellKernel *const *kernels, int count, CellIsa isa, const char 
     snprintf(message, size, "no stage \"%s\"", stage);
     return false;
   }
-  LLVMTargetMachineRef machine = machine_of(isa, message, size);
-  if (!machine) return false;
   CellPieces pieces = {.arena = cell_arena_create()};
   Jobs jobs = {0};
   make_jobs(&jobs, &pieces, kernels, count, isa);
   bool good = true;
-  for (int i = 0; i < jobs.module_count && good; i++)
-    good = emit_module(&jobs.modules[i], isa, machine, assembly, out, message, size);
+  for (int i = 0; i < jobs.module_count && good; i++) {
+    const Module *m = &jobs.modules[i];
+    LLVMTargetMachineRef machine = machine_of(isa, m->simple, message, size);
+    good = machine && emit_module(m, isa, machine, assembly, out, message, size);
+    if (machine) LLVMDisposeTargetMachine(machine);
+  }
   free_jobs(&jobs);
   cell_arena_destroy(pieces.arena);
-  LLVMDisposeTargetMachine(machine);
   return good;
 }
 
