@@ -28,9 +28,9 @@ enum {
   MOST_TERMS = 6,
   DEEPEST = 40,
   FIXED_NODES = 64,
-  /* multiply-adds of a program's products, about: with less it gains no millisecond, and its code takes a tenth of a
-   * second more to compile */
-  LEAST_WORK = 120000000
+  /* multiply-adds of a program's products, about: with less it gains no fifth of a millisecond, and its code takes
+   * some hundredths of a second more to compile */
+  LEAST_WORK = 60000000
 };
 
 typedef struct {
