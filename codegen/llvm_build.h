@@ -240,12 +240,20 @@ typedef struct {
   LLVMValueRef n; /* at most n_most columns; fixed: exactly as many */
   int64_t n_most;
   bool n_fixed;
-  LLVMValueRef add;     /* i1 */
-  LLVMValueRef kept;    /* the scratch of contractions, before which lists are kept */
-  LLVMValueRef scratch; /* room for cell_ll_select_scratch elements of 4 bytes */
+  LLVMValueRef add;  /* i1 */
+  LLVMValueRef kept; /* the scratch of contractions, before which lists are kept */
+  LLVMValueRef
+      scratch; /* room for cell_ll_select_scratch, or _subsets_scratch, elements of 4 bytes */
 } CellSelect;
 int64_t cell_ll_select_scratch(const CellBuild *g, const CellSelect *s);
 void cell_ll_select(CellBuild *g, const CellSelect *s);
+
+/* ---- llvm_subsets.c ---- */
+
+/* Whether such a product is done without lists, by tables of the sums of every four rows of b. */
+bool cell_ll_takes_subsets(const CellBuild *g, const CellSelect *s);
+int64_t cell_ll_subsets_scratch(const CellBuild *g, const CellSelect *s);
+void cell_ll_subsets(CellBuild *g, const CellSelect *s);
 
 /* ---- llvm_sparse.c ---- */
 

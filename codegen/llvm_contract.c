@@ -141,6 +141,11 @@ static void select_rows(Contract *c, LLVMValueRef bit, LLVMValueRef all_bit, int
                        .n_fixed = c->n_fixed,
                        .add = c->add,
                        .kept = c->scratch};
+  if (cell_ll_takes_subsets(c->g, &select)) {
+    select.scratch = take_scratch(c, cell_ll_subsets_scratch(c->g, &select));
+    cell_ll_subsets(c->g, &select);
+    return;
+  }
   select.scratch = take_scratch(c, cell_ll_select_scratch(c->g, &select));
   cell_ll_select(c->g, &select);
 }

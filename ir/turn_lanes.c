@@ -26,20 +26,35 @@ enum {
   MOST_IF_MUCH = 6000, /* but where it saves much */
   AT_ONCE = 64,        /* iterations of a lane loop: what they have of their own then stays near */
   MOST_OWN = 1 << 14,  /* floats of that */
-  FOLD = 8             /* operations that a sum over lanes ends with */
+  /* What takes more time than its operations do, as so many operations: by the times of 370 loops of 50 drawn networks,
+   * each in both ways, on a core of the kind Zen 3. */
+  FOLD = 8,      /* the end of a sum over lanes */
+  NEXT = 24,     /* a loop over a row that follows another: it waits for what that leaves */
+  REST = 8,      /* lanes of a row that do not fill a vector */
+  LOOP = 2,      /* an iteration of a loop within lanes */
+  SCALAR = 2,    /* what is worked out number by number: times */
+  DIVISION = 6,  /* one operation, but not done in the time of one */
+  ONE_BY_ONE = 2 /* lanes that are loaded or stored so: each */
 };
 
 typedef struct {
   const CellTarget *target;
   FuseIterations it; /* of the loop at hand */
+  bool *turns;       /* by variable: its loop is to be turned */
 } Turn;
 
 /* ---- which way is cheaper ---- */
 
+static double op_ops(CellOp op) {
+  bool divides =
+      op == CELL_OP_DIV || op == CELL_OP_SQRT || op == CELL_OP_TANH || op == CELL_OP_SIGMOID;
+  return cell_op_info[op].flops + (divides ? DIVISION : 0);
+}
+
 /* A load or store whose lanes are `step` apart: of short steps as many vectors are loaded, and brought together
  * (codegen/llvm_strided.c); what is stored besides by a loop over all that lies between, `around`, goes along. */
 static double access_ops(const Turn *t, const CellStmt *s, int64_t step, const CellStmt *around) {
-  enum { MOST_STEP = 32, ONE_BY_ONE = 2 };
+  enum { MOST_STEP = 32 };
   int64_t lanes = t->target->lanes;
   double apart = (double)(ONE_BY_ONE * lanes);
   if (s->index.loaded >= 0) return apart;
@@ -52,24 +67,29 @@ static double access_ops(const Turn *t, const CellStmt *s, int64_t step, const C
   return all ? together : apart;
 }
 
+static double price(Turn *t, CellStmt *loop);
+
 // operations of one iteration as it is, in loops of lanes by vectors; `lane`: the variable of the one around, or -1
-static double along(const Turn *t, const CellStmt *s, int lane) {
+static double along(Turn *t, CellStmt *s, int lane) {
   double sum = 0;
   int64_t lanes = t->target->lanes;
+  bool next = false;
   for (; s; s = s->next) {
     int64_t vectors = s->kind == CELL_K_LOOP ? (s->extent + lanes - 1) / lanes : 1;
     if (s->kind == CELL_K_LET)
-      sum += cell_op_info[s->op].flops;
+      sum += (lane < 0 ? SCALAR : 1) * op_ops(s->op);
     else if (s->kind == CELL_K_ACC && lane < 0)
       sum += FOLD;
     else if ((s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) && lane >= 0)
       sum += access_ops(t, s, cell_affine_coef(&s->index, lane), NULL);
     else if (s->kind != CELL_K_LOOP)
       sum += 1;
-    else if (s->loop == CELL_LOOP_LANES)
-      sum += (double)vectors * along(t, s->body, s->var) + 2;
-    else
-      sum += (double)s->extent * along(t, s->body, lane);
+    else if (s->loop == CELL_LOOP_LANES) {
+      sum += (double)vectors * along(t, s->body, s->var) + (next ? NEXT : 0);
+      sum += s->extent % lanes != 0 ? REST : 0;
+      next = true;
+    } else
+      sum += lane < 0 ? price(t, s) : (double)s->extent * along(t, s->body, lane);
   }
   return sum;
 }
@@ -80,13 +100,16 @@ static double across(Turn *t, const CellStmt *s, const CellStmt *around, bool te
   double sum = 0;
   for (; s; s = s->next) {
     if (s->kind == CELL_K_LOOP) {
-      sum += (text && s->extent > UNROLLED ? 1 : (double)s->extent) * across(t, s->body, s, text);
+      if (text)
+        sum += (s->extent > UNROLLED ? 1 : (double)s->extent) * across(t, s->body, s, text);
+      else
+        sum += (double)s->extent * (across(t, s->body, s, text) + LOOP);
     } else if (s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) {
       const FuseWritten *w = fuse_iterations_written(&t->it, s->buffer);
       sum +=
           w && w->own ? 1 : access_ops(t, s, cell_affine_coef(&s->index, t->it.loop->var), around);
     } else {
-      sum += s->kind == CELL_K_LET ? cell_op_info[s->op].flops : 1;
+      sum += s->kind != CELL_K_LET ? 1 : text ? cell_op_info[s->op].flops : op_ops(s->op);
     }
   }
   return sum;
@@ -116,18 +139,6 @@ static bool has_lanes(const CellStmt *s) {
   return false;
 }
 
-static bool is_cheaper(Turn *t) {
-  const CellStmt *loop = t->it.loop;
-  int64_t lanes = t->target->lanes, vectors = (loop->extent + lanes - 1) / lanes;
-  double turned = (double)vectors * across(t, loop->body, NULL, false),
-         as_it_is = (double)loop->extent * along(t, loop->body, -1);
-  double text = across(t, loop->body, NULL, true);
-  return text <= MOST_OPS ? turned < 0.7 * as_it_is
-                          : text <= MOST_IF_MUCH && turned < 0.6 * as_it_is;
-}
-
-/* ---- turning ---- */
-
 // iterations of the lane loop: all, or a part of which there is a whole number
 static int64_t at_once(const Turn *t) {
   int64_t n = t->it.loop->extent, lanes = t->target->lanes;
@@ -136,6 +147,30 @@ static int64_t at_once(const Turn *t) {
     if (n % part == 0) return part;
   return n;
 }
+
+// whether iterations of a loop could be lanes
+static bool may_turn(Turn *t, CellStmt *loop) {
+  if (loop->extent < 2 || !has_lanes(loop->body)) return false;
+  if (!fuse_iterations_independent(&t->it, loop)) return false;
+  int64_t own = 0, count = at_once(t);
+  for (int i = 0; i < t->it.written_count; i++)
+    if (t->it.written[i].own) own += (t->it.written[i].high - t->it.written[i].low + 1) * count;
+  return own <= MOST_OWN;
+}
+
+// operations of a loop in the cheaper way, after those in it: iterations of an outer one, or of inner ones
+static double price(Turn *t, CellStmt *loop) {
+  double as_it_is = (double)loop->extent * along(t, loop->body, -1);
+  if (!may_turn(t, loop)) return as_it_is;
+  int64_t lanes = t->target->lanes, vectors = (loop->extent + lanes - 1) / lanes;
+  double turned = (double)vectors * across(t, loop->body, NULL, false);
+  double text = across(t, loop->body, NULL, true);
+  double most = text <= MOST_OPS ? 1 : text <= MOST_IF_MUCH ? 0.6 : 0;
+  t->turns[loop->var] = turned < most * as_it_is;
+  return t->turns[loop->var] ? turned : as_it_is;
+}
+
+/* ---- turning ---- */
 
 // lanes: the loop around, of `count` iterations
 static void turn(Turn *t, CellStmt *s, int64_t count, const CellStmt *lanes) {
@@ -171,15 +206,9 @@ static void make_own(Turn *t, int64_t count) {
   }
 }
 
-static void consider(Turn *t, CellStmt *loop) {
+static void turn_loop(Turn *t, CellStmt *loop) {
   CellKernel *k = t->it.k;
-  if (loop->extent < 2 || !has_lanes(loop->body)) return;
-  if (!fuse_iterations_independent(&t->it, loop) || !is_cheaper(t)) return;
-  int64_t own = 0, count = at_once(t);
-  for (int i = 0; i < t->it.written_count; i++)
-    if (t->it.written[i].own) own += (t->it.written[i].high - t->it.written[i].low + 1) * count;
-  if (own > MOST_OWN) return;
-
+  int64_t count = at_once(t);
   make_own(t, count);
   if (count == loop->extent) {
     turn(t, loop->body, count, loop);
@@ -196,14 +225,22 @@ static void consider(Turn *t, CellStmt *loop) {
   loop->begin = cell_affine(0), loop->extent /= count, loop->limit = 0;
 }
 
-static void walk(Turn *t, CellStmt *s) {
+static void sums_to_lanes(const Turn *t, CellStmt *s) {
   for (; s; s = s->next) {
     if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
-    walk(t, s->body);
+    sums_to_lanes(t, s->body);
     if (s->loop == CELL_LOOP_SERIAL && s->extent >= t->target->lanes && is_sum(s))
       s->loop = CELL_LOOP_LANES;
+  }
+}
+
+static void turn_all(Turn *t, CellStmt *s) {
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
+    if (t->turns[s->var] && may_turn(t, s))
+      turn_loop(t, s);
     else
-      consider(t, s);
+      turn_all(t, s->body);
   }
 }
 
@@ -212,5 +249,8 @@ void fuse_turn_lanes(CellKernel *k, const CellTarget *target) {
   Turn t = {.target = target};
   fuse_iterations_begin(&t.it, k); // each turned loop brings a variable
   t.it.may_sum = true; // lanes have sums of their own, which are added up behind the loop
-  walk(&t, k->body);
+  t.turns = CELL_NEW_ARRAY(k->arena, bool, (size_t)k->var_count + 1);
+  sums_to_lanes(&t, k->body);
+  along(&t, k->body, -1);
+  turn_all(&t, k->body);
 }

@@ -201,6 +201,25 @@ static void fills(void **state) {
           run_filled(&cases[j].product, cases[j].columns, fill, isas[i]);
 }
 
+// few columns of which a few bits choose sums: words that are whole or not, behind others, turned, of ragged tasks
+static void subsets(void **state) {
+  (void)state;
+  static const Case cases[] = {
+      {128, 5, 90, 3, 1, 0, false, 2, 200}, {33, 8, 32, 3, 1, 0, true, 2, 50},
+      {20, 1, 2, 3, 1, 0, false, 3, 0},     {64, 17, 39, 5, 1, 0, true, 2, 0},
+      {40, 32, 25, 5, 1, 0, false, 2, 75},  {40, 9, 57, 5, 1, 0, true, 1, 0},
+      {16, 3, 58, 5, 0, 0, false, 2, 31},   {12, 5, 512, 4, 1, 0, false, 8, 90},
+      {12, 16, 128, 4, 1, 0, true, 3, 33},  {70, 30, 64, 4, 1, 0, false, 1, 0},
+      {5, 8, 1120, 4, 1, 0, true, 2, 7},    {33, 24, 32, 4, 1, 0, true, 1, 0},
+      {40, 4, 96, 4, 0, 0, false, 2, 0},    {1, 7, 256, 4, 1, 0, false, 1, 0},
+  };
+  CellIsa isas[3] = {CELL_ISA_SCALAR};
+  int n = all_isas(isas);
+  for (int i = 0; i < n; i++)
+    for (size_t j = 0; j < sizeof cases / sizeof *cases; j++)
+      for (Fill fill = SOME; fill < FILLS; fill++) run_filled(&cases[j], 0, fill, isas[i]);
+}
+
 static void zeros(void **state) {
   (void)state;
   static const Cut cases[] = {
@@ -287,7 +306,8 @@ static void steps(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(shapes), cmocka_unit_test(columns), cmocka_unit_test(random_shapes),
-      cmocka_unit_test(fills),  cmocka_unit_test(steps),   cmocka_unit_test(zeros),
+      cmocka_unit_test(fills),  cmocka_unit_test(subsets), cmocka_unit_test(steps),
+      cmocka_unit_test(zeros),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
