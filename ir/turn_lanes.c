@@ -60,11 +60,21 @@ static double access_ops(const Turn *t, const CellStmt *s, int64_t step, const C
   if (s->index.loaded >= 0) return apart;
   if (step == 0 || step == 1) return 1;
   if (step < 0 || step > MOST_STEP) return apart;
-  double together = (double)(step < lanes ? step + 1 : lanes);
+  double together = (double)(step < lanes ? step + 1 : lanes + lanes / 2);
   if (s->kind == CELL_K_LOAD) return together;
   bool all = around && around->extent == step && step <= lanes && around->extent <= UNROLLED &&
              cell_affine_coef(&s->index, around->var) == 1 && !s->add;
   return all ? together : apart;
+}
+
+// one loop, of lanes, and otherwise numbers
+static bool is_single(const CellStmt *s) {
+  int loops = 0;
+  for (; s; s = s->next) {
+    if (s->kind == CELL_K_LOOP && s->loop != CELL_LOOP_LANES) return false;
+    loops += s->kind == CELL_K_LOOP;
+  }
+  return loops == 1;
 }
 
 static double price(Turn *t, CellStmt *loop);
@@ -73,13 +83,13 @@ static double price(Turn *t, CellStmt *loop);
 static double along(Turn *t, CellStmt *s, int lane) {
   double sum = 0;
   int64_t lanes = t->target->lanes;
-  bool next = false;
+  bool next = false, single = is_single(s); // four such rows are summed at once (jam_rows.c)
   for (; s; s = s->next) {
     int64_t vectors = s->kind == CELL_K_LOOP ? (s->extent + lanes - 1) / lanes : 1;
     if (s->kind == CELL_K_LET)
       sum += (lane < 0 ? SCALAR : 1) * op_ops(s->op);
     else if (s->kind == CELL_K_ACC && lane < 0)
-      sum += FOLD;
+      sum += single ? FOLD / 4 : FOLD;
     else if ((s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) && lane >= 0)
       sum += access_ops(t, s, cell_affine_coef(&s->index, lane), NULL);
     else if (s->kind != CELL_K_LOOP)
