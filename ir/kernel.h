@@ -310,10 +310,11 @@ typedef struct {
 /* The least that one launch has to do. Instructions: arithmetic, compares, permutes and selections on
  * vectors of `lanes`, short ones at the end of a row counted as whole; a product is counted in the
  * layout that takes the fewest, with a bit's row only where the bit is set (for all rows once, and where a bit
- * differs from most rows', if that is less), the zeros of a sparse one left out but looked for, and a multiplication whose only reader is an addition is one
- * instruction with it. Plain loads and stores, index arithmetic and
- * the folding of sums over lanes are left out: they use other units, or are few. Bytes: each argument's
- * elements once, not more than its buffer has; twice where they are read and written. */
+ * differs from most rows', if that is less), the zeros of a sparse one left out but looked for, and a multiplication
+ * whose only reader is an addition is one instruction with it. Lanes that lie apart count what brings them together, or
+ * apart. Loads and stores themselves, index arithmetic and the folding of sums over lanes are left out: they use
+ * other units, or are few. Bytes: each argument's elements once, not more than its buffer has; twice where they are read
+ * and written. */
 typedef struct {
   double instructions, bytes;
 } CellKernelWork;

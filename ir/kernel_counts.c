@@ -17,6 +17,8 @@ typedef struct {
   const CellCosts *costs; /* NULL: instructions are not counted */
   const CellStmt **defs;  /* by value number, with costs */
   int *uses;
+  int *lanes_of; /* by value number: the variable of the lane loop that it is made in, or -1 */
+  int lane;      /* that of the lane loop at hand, or -1 */
   double instructions;
 } Count;
 
@@ -51,14 +53,15 @@ static int64_t trips(const Count *c, const CellAffine *begin, int64_t extent, in
 
 // ---- instructions ----
 
-static void note_defs(Count *c, const CellStmt *s) {
+static void note_defs(Count *c, const CellStmt *s, int lane) {
   for (; s; s = s->next) {
-    if (s->value >= 0 && s->kind != CELL_K_UPDATE) c->defs[s->value] = s;
+    if (s->value >= 0 && s->kind != CELL_K_UPDATE)
+      c->defs[s->value] = s, c->lanes_of[s->value] = lane;
     int args = s->kind == CELL_K_LET                                 ? cell_op_info[s->op].arity
                : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE ? 1
                                                                      : 0;
     for (int i = 0; i < args; i++) c->uses[s->args[i]]++;
-    if (s->kind == CELL_K_LOOP) note_defs(c, s->body);
+    if (s->kind == CELL_K_LOOP) note_defs(c, s->body, s->loop == CELL_LOOP_LANES ? s->var : lane);
   }
 }
 
@@ -78,6 +81,19 @@ static double let_instructions(const Count *c, const CellStmt *s) {
   if (s->dtype == CELL_F && (s->op == CELL_OP_ADD || s->op == CELL_OP_SUB) && takes_product(c, s))
     return 0;
   return c->costs->op[s->op];
+}
+
+/* The least number of permutes and selections that bring together the lanes of a load that lie apart, or take those of a
+ * store apart: of a short step, that many vectors are loaded, or whole rows stored; else one for each lane but the first. */
+static double access_instructions(const Count *c, const CellStmt *s) {
+  enum { LONGEST = 32 };
+  int64_t lanes = c->costs->lanes, one_by_one = lanes - 1;
+  if (c->lane < 0 || lanes < 4) return 0;
+  if (s->index.loaded >= 0 && c->lanes_of[s->index.loaded] == c->lane) return (double)one_by_one;
+  int64_t step = cell_affine_coef(&s->index, c->lane);
+  if (step == 0 || step == 1) return 0;
+  if (step < 0 || step > LONGEST) return (double)one_by_one;
+  return (double)(step < one_by_one ? step : one_by_one);
 }
 
 // The part of a product with bits that is left of a dense one with m rows. Where bits lie along k, rows are
@@ -127,6 +143,8 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
     c->trips[s->var] += times * (double)n;
     c->parent[s->var] += times;
     c->vars[s->var] = begin;
+    int lane = c->lane;
+    if (s->loop == CELL_LOOP_LANES) c->lane = s->var;
     if (n > 0 && !depends(s->body, s->var)) {
       count_body(c, s->body, times * (double)n, issues * vectors, sum);
     } else {
@@ -135,6 +153,7 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
         count_body(c, s->body, times, issues * vectors / (double)n, sum);
       }
     }
+    c->lane = lane;
     break;
   }
   case CELL_K_LET:
@@ -146,7 +165,11 @@ static void count_stmt(Count *c, const CellStmt *s, double times, double issues,
     if (c->costs && (s->reduce != CELL_SUM || !takes_product(c, s)))
       c->instructions += issues * (s->reduce == CELL_ARGMAX ? 3 : 1);
     break;
+  case CELL_K_LOAD:
+    if (c->costs) c->instructions += issues * access_instructions(c, s);
+    break;
   case CELL_K_STORE:
+    if (c->costs) c->instructions += issues * access_instructions(c, s);
     if (c->costs && s->add && !takes_product(c, s)) c->instructions += issues;
     break;
   case CELL_K_CONTRACT: {
@@ -232,14 +255,15 @@ static double traffic(const Count *c, const CellStmt *s, const CellStmt **loops,
 // counts everything; the caller frees what `c` holds with end()
 static CellKernelCounts begin(Count *c, const CellKernel *k, const CellCosts *costs) {
   size_t n = (size_t)k->var_count + 1, values = (size_t)k->value_count + 1;
-  *c = (Count){.k = k, .costs = costs};
+  *c = (Count){.k = k, .costs = costs, .lane = -1};
   c->vars = cell_malloc(n * sizeof(int64_t));
   c->trips = cell_malloc(n * sizeof(double));
   c->parent = cell_malloc(n * sizeof(double));
   if (costs) {
     c->defs = cell_malloc(values * sizeof(CellStmt *));
     c->uses = cell_malloc(values * sizeof(int));
-    note_defs(c, k->body);
+    c->lanes_of = cell_malloc(values * sizeof(int));
+    note_defs(c, k->body, -1);
   }
   CellKernelCounts sum = {0};
   if (depends(k->body, 0)) {
@@ -259,6 +283,7 @@ static void end(Count *c) {
   free(c->parent);
   free(c->defs);
   free(c->uses);
+  free(c->lanes_of);
 }
 
 CellKernelCounts cell_kernel_counts(const CellKernel *k) {

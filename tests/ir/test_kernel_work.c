@@ -89,6 +89,28 @@ static void test_products(void **state) {
   }
 }
 
+// lanes that lie apart: short steps by as many vectors, longer ones and loaded places lane by lane; a loaded place that all
+// lanes share is one place
+static void test_apart(void **state) {
+  (void)state;
+  Case c = begin(1, 1000);
+  CellStmt **tail = &c.k.body;
+  int shared = load(&c, &tail, 0, cell_affine(1));
+  CellStmt *lanes = loop(&c, &tail, CELL_LOOP_LANES, 16), **body = &lanes->body;
+  CellAffine at = cell_affine_var(lanes->var, 1), by_lane = cell_affine(0), by_all = at;
+  int place = load(&c, &body, 1, at);
+  by_lane.loaded = place, by_lane.loaded_coef = 3;
+  by_all.loaded = shared, by_all.loaded_coef = 3;
+  load(&c, &body, 0, cell_affine_var(lanes->var, 5));
+  load(&c, &body, 0, cell_affine_var(lanes->var, 40));
+  load(&c, &body, 2, by_lane);
+  load(&c, &body, 2, by_all);
+  store(&c, &body, cell_affine_var(lanes->var, 3), place);
+  CellKernelWork work = cell_kernel_work(&c.k, c.buffers, all, &c.costs);
+  assert_float_equal(work.instructions, 2 * (5 + 7 + 7 + 3), 1e-9);
+  cell_arena_destroy(c.arena);
+}
+
 // sums: one instruction a vector, none of its own with a product; loops around count
 static void test_sums(void **state) {
   (void)state;
@@ -162,6 +184,7 @@ static void test_contracts(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_lanes), cmocka_unit_test(test_products),
-                                     cmocka_unit_test(test_sums), cmocka_unit_test(test_contracts)};
+                                     cmocka_unit_test(test_apart), cmocka_unit_test(test_sums),
+                                     cmocka_unit_test(test_contracts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
