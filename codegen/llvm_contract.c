@@ -531,17 +531,22 @@ static void stream(Contract *c) {
 
 // ---- dot form ----
 
-// rows of a tile, and its cycles for each vector of k
-static int dot_rows(const Contract *c, double *tile) {
-  int most = c->g->isa == CELL_ISA_AVX512 ? 6 : 2,
-      rows = 1; // what registers hold beside the columns
+// rows of a tile of so many columns, and its cycles for each vector of k
+static int dot_rows(const Contract *c, int columns, double *tile) {
+  // what registers hold beside the columns
+  int most = c->g->isa == CELL_ISA_AVX512 ? 6 : columns == 3 ? 4 : 8 / columns, rows = 1;
   double best = 0;
   for (int r = 1; r <= most; r++) {
-    double cycles = tile_cycles(c, r, CELL_DOT_COLUMNS, 0);
+    double cycles = tile_cycles(c, r, columns, 0);
     if (best == 0 || cycles * (double)ceil_div(c->m_most, r) < best)
       best = cycles * (double)ceil_div(c->m_most, r), rows = r, *tile = cycles;
   }
   return rows;
+}
+
+// columns beside the tiles of CELL_DOT_COLUMNS, where that is known; else, and if there are none, 0
+static int dot_left(const Contract *c) {
+  return c->n_fixed ? (int)(c->n_most % CELL_DOT_COLUMNS) : 0;
 }
 
 // whether to turn the few columns of b and then add up along k: the outer form would use a part of each vector
@@ -552,10 +557,13 @@ static bool worth_turning(Contract *c) {
   if (lanes < 4 || c->a.ks != 1 || c->b.rs != 1 || c->n_most >= lanes || c->k < lanes) return false;
   double outer = choose_tile(c, c->m_most, c->n_most) * (double)c->k;
   outer += (double)ceil_div(c->m_most, c->rows) * OUTER_TILE;
-  double tile = 0;
-  double tiles = (double)ceil_div(c->m_most, dot_rows(c, &tile)) *
-                 (double)ceil_div(c->n_most, CELL_DOT_COLUMNS);
-  double dot = tiles * ((double)ceil_div(c->k, lanes) * tile + DOT_TILE);
+  double dot = 0, vectors = (double)ceil_div(c->k, lanes);
+  for (int64_t n = 0; n < c->n_most; n += CELL_DOT_COLUMNS) {
+    int left = n + CELL_DOT_COLUMNS > c->n_most ? dot_left(c) : 0;
+    double tile = 0;
+    int rows = dot_rows(c, left ? left : CELL_DOT_COLUMNS, &tile);
+    dot += (double)ceil_div(c->m_most, rows) * (vectors * tile + DOT_TILE);
+  }
   return dot + (double)(c->n_most * c->k * TURN) < outer;
 }
 
@@ -593,7 +601,6 @@ static void turn_b(Contract *c) {
 static void dot(Contract *c) {
   CellBuild *g = c->g;
   double cycles;
-  int rows = dot_rows(c, &cycles);
   int64_t k_blocks = ceil_div(c->k, DOT_K);
   int64_t block_k = ceil_div(ceil_div(c->k, k_blocks), g->lanes) * g->lanes;
   LLVMValueRef zero = cell_ll_i64(g, 0), k_all = cell_ll_i64(g, c->k);
@@ -609,7 +616,9 @@ static void dot(Contract *c) {
     CellFor v;
     cell_ll_for_begin(g, &v, part == 0 ? zero : whole, part == 0 ? whole : c->n, CELL_DOT_COLUMNS,
                       false);
-    CellTile tile = {.rows = rows, .short_columns = part == 1, .together = c->out.ks == 1};
+    CellTile tile = {.short_columns = part == 1, .together = c->out.ks == 1};
+    if (part == 1) tile.left = dot_left(c);
+    tile.rows = dot_rows(c, tile.left ? tile.left : CELL_DOT_COLUMNS, &cycles);
     if (c->k <= SHORT_DOT * g->lanes) tile.k = (int)c->k, tile.b_ks = c->b.rs;
     CellTileArgs args = {element(c, &c->a, zero, k.i),
                          element(c, &c->b, v.i, k.i),

@@ -244,30 +244,34 @@ static void emit_tile(CellBuild *g, const CellTile *t, LLVMValueRef f) {
 
 // ---- dot form ----
 
+static int dot_columns(const CellTile *t) {
+  return t->left ? t->left : CELL_DOT_COLUMNS;
+}
+
 // one vector of k of a tile, from `at` on
 static void add_dots(CellBuild *g, const CellTile *t, LLVMValueRef at, LLVMValueRef mask,
                      LLVMValueRef *a_row, LLVMValueRef *b_row,
                      LLVMValueRef acc[][CELL_DOT_COLUMNS]) {
   LLVMValueRef vector[CELL_DOT_COLUMNS];
-  for (int v = 0; v < CELL_DOT_COLUMNS; v++)
+  for (int v = 0; v < dot_columns(t); v++)
     vector[v] = cell_ll_masked_load(g, g->vf, cell_ll_at(g, b_row[v], at), mask);
   for (int r = 0; r < t->rows; r++) {
     LLVMValueRef x = cell_ll_masked_load(g, g->vf, cell_ll_at(g, a_row[r], at), mask);
-    for (int v = 0; v < CELL_DOT_COLUMNS; v++) add_product(g, acc[r][v], x, vector[v]);
+    for (int v = 0; v < dot_columns(t); v++) add_product(g, acc[r][v], x, vector[v]);
   }
 }
 
 static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   CellTileArgs p = params_of(f);
   if (t->k) p.k = cell_ll_i64(g, t->k), p.b_ks = cell_ll_i64(g, t->b_ks);
-  int lanes = g->lanes, rows = t->rows;
   enum { COLUMNS = CELL_DOT_COLUMNS };
+  int lanes = g->lanes, rows = t->rows, columns = dot_columns(t), count = rows * columns;
 
   // rows and columns past the end repeat the last one
   LLVMValueRef a_row[CELL_TILE_ROWS], b_row[COLUMNS], out_at[CELL_TILE_ROWS][COLUMNS];
   LLVMValueRef column[COLUMNS], zero = cell_ll_i64(g, 0);
-  for (int v = 0; v < COLUMNS; v++) {
-    column[v] = clamped(g, v, t->short_columns, p.columns_left);
+  for (int v = 0; v < columns; v++) {
+    column[v] = clamped(g, v, t->short_columns && !t->left, p.columns_left);
     b_row[v] = cell_ll_at(g, p.b, times(g, column[v], p.b_ks));
   }
   CellFor tiles;
@@ -278,17 +282,17 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
   for (int r = 0; r < rows; r++) {
     LLVMValueRef row = clamped(g, r, true, rows_left);
     a_row[r] = cell_ll_at(g, p.a, times(g, row, p.a_rs));
-    for (int v = 0; v < COLUMNS; v++)
+    for (int v = 0; v < columns; v++)
       out_at[r][v] = cell_ll_at(
           g, p.out, cell_ll_add(g, times(g, row, p.out_rs), times(g, column[v], p.out_ks)));
   }
 
   // few accumulators are doubled, to hide the latency of their chains
-  int sets = rows * COLUMNS < 8 ? 2 : 1;
+  int sets = count < 8 ? 2 : 1;
   LLVMValueRef acc[2][CELL_TILE_ROWS][COLUMNS];
   for (int s = 0; s < sets; s++)
     for (int r = 0; r < rows; r++)
-      for (int v = 0; v < COLUMNS; v++) acc[s][r][v] = new_acc(g);
+      for (int v = 0; v < columns; v++) acc[s][r][v] = new_acc(g);
 
   // vectors of k, then what is left under a mask
   LLVMValueRef begin = zero, mask = NULL;
@@ -318,35 +322,39 @@ static void emit_dot(CellBuild *g, const CellTile *t, LLVMValueRef f) {
     begin = end;
   }
 
-  // four sums a row; all of out is read before any of it is written
-  LLVMTypeRef four = cell_ll_vector(g, g->f32, COLUMNS);
+  // four sums at a time, of a row or of several short ones; all of out is read before any of it is written
+  LLVMTypeRef four = cell_ll_vector(g, g->f32, 4);
   bool together = t->together && !t->short_columns;
-  LLVMValueRef sums[CELL_TILE_ROWS], lane[COLUMNS];
-  for (int v = 0; v < COLUMNS; v++) lane[v] = LLVMConstInt(g->i32, (unsigned)v, false);
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef v4[COLUMNS];
-    for (int v = 0; v < COLUMNS; v++) {
-      v4[v] = read_acc(g, acc[0][r][v]);
-      if (sets == 2) v4[v] = LLVMBuildFAdd(g->b, v4[v], read_acc(g, acc[1][r][v]), "");
+  int fours = (count + 3) / 4;
+  LLVMValueRef sums[CELL_TILE_ROWS], lane[4];
+  for (int i = 0; i < 4; i++) lane[i] = LLVMConstInt(g->i32, (unsigned)i, false);
+  for (int f4 = 0; f4 < fours; f4++) {
+    LLVMValueRef v4[4];
+    for (int i = 0; i < 4; i++) {
+      int q = 4 * f4 + i < count ? 4 * f4 + i : count - 1, r = q / columns, v = q % columns;
+      v4[i] = read_acc(g, acc[0][r][v]);
+      if (sets == 2) v4[i] = LLVMBuildFAdd(g->b, v4[i], read_acc(g, acc[1][r][v]), "");
     }
-    sums[r] = cell_ll_alloca(g, four);
-    LLVMBuildStore(g->b, cell_ll_fold4(g, CELL_SUM, v4), sums[r]);
+    sums[f4] = cell_ll_alloca(g, four);
+    LLVMBuildStore(g->b, cell_ll_fold4(g, CELL_SUM, v4), sums[f4]);
   }
   CellIf start;
   cell_ll_if_begin(g, &start, p.from_out);
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef old = together ? cell_ll_load(g, four, out_at[r][0]) : LLVMGetPoison(four);
-    for (int v = 0; v < COLUMNS && !together; v++)
-      old = LLVMBuildInsertElement(g->b, old, cell_ll_load(g, g->f32, out_at[r][v]), lane[v], "");
-    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
-    LLVMBuildStore(g->b, LLVMBuildFAdd(g->b, old, sum, ""), sums[r]);
+  for (int f4 = 0; f4 < fours; f4++) {
+    LLVMValueRef old = together ? cell_ll_load(g, four, out_at[f4][0]) : LLVMConstNull(four);
+    for (int q = 4 * f4; q < 4 * f4 + 4 && q < count && !together; q++)
+      old = LLVMBuildInsertElement(
+          g->b, old, cell_ll_load(g, g->f32, out_at[q / columns][q % columns]), lane[q % 4], "");
+    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[f4], "");
+    LLVMBuildStore(g->b, LLVMBuildFAdd(g->b, old, sum, ""), sums[f4]);
   }
   cell_ll_if_end(g, &start);
-  for (int r = 0; r < rows; r++) {
-    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[r], "");
-    if (together) cell_ll_store(g, sum, out_at[r][0]);
-    for (int v = 0; v < COLUMNS && !together; v++)
-      cell_ll_store(g, LLVMBuildExtractElement(g->b, sum, lane[v], ""), out_at[r][v]);
+  for (int f4 = 0; f4 < fours; f4++) {
+    LLVMValueRef sum = LLVMBuildLoad2(g->b, four, sums[f4], "");
+    if (together) cell_ll_store(g, sum, out_at[f4][0]);
+    for (int q = 4 * f4; q < 4 * f4 + 4 && q < count && !together; q++)
+      cell_ll_store(g, LLVMBuildExtractElement(g->b, sum, lane[q % 4], ""),
+                    out_at[q / columns][q % columns]);
   }
   cell_ll_for_end(g, &tiles);
 }
