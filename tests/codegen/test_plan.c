@@ -411,6 +411,49 @@ static void lanes_across_short_rows(void **state) {
   }
 }
 
+// sums that one loop within lanes adds to
+static int sums_inside(const CellStmt *s, bool in_lanes) {
+  int most = 0;
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    int n = 0, inside = sums_inside(s->body, in_lanes || s->loop == CELL_LOOP_LANES);
+    for (const CellStmt *i = s->body; i && in_lanes; i = i->next) n += i->kind == CELL_K_UPDATE;
+    n = n > inside ? n : inside;
+    most = n > most ? n : most;
+  }
+  return most;
+}
+
+// Sums over samples of rows: in four parts where the rows are short and the samples can be parted.
+static void sums_of_few_lanes(void **state) {
+  (void)state;
+  static const int rows[] = {1, 5, 16, 200}, samples[] = {12, 64, 66, 512};
+  for (int i = 0; i < 16; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i / 4], many = samples[i % 4];
+    char text[512];
+    snprintf(text, sizeof text,
+             "graph sums\naxis time 2\naxis batch %d\naxis candidate 2\n"
+             "%%0 = input \"x\" : f[%d] {batch}\n%%1 = input \"y\" : f[%d] {batch}\n"
+             "%%2 = mul %%0, %%1 : f[%d] {batch}\n%%3 = tanh %%2 : f[%d] {batch}\n"
+             "%%4 = reduce sum %%3 over {batch} : f[%d] {}\n%%5 = exp %%4 : f[%d] {}\n"
+             "output \"sums\" %%4\noutput \"more\" %%5\n",
+             many, n, n, n, n, n, n);
+    CellPlan *plan = checked_plan(arena, text, diag);
+    int most = 0;
+    for (int k = 0; k < plan->kernel_count; k++) {
+      int sums = sums_inside(plan->kernels[k]->body, false);
+      most = sums > most ? sums : most;
+    }
+    bool parts = many % 4 == 0 && many >= 32 && n < 200;
+    if (has_vectors() && n > 1 && (most == 4) != parts)
+      fail_msg("%d samples' rows of %d: %d sums", many, n, most);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
 // sums of one lane loop
 static int most_sums(const CellStmt *s) {
   int most = 0;
@@ -501,10 +544,14 @@ static void rows_in_blocks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(rows_together),           cmocka_unit_test(rows_in_blocks),
-      cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
-      cmocka_unit_test(zeros_of_relus),          cmocka_unit_test(candidates_are_tasks),
-      cmocka_unit_test(short_rows_of_ranges),    cmocka_unit_test(short_rows)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(sums_of_few_lanes),
+                                     cmocka_unit_test(rows_together),
+                                     cmocka_unit_test(rows_in_blocks),
+                                     cmocka_unit_test(lanes_across_short_rows),
+                                     cmocka_unit_test(generated_programs),
+                                     cmocka_unit_test(zeros_of_relus),
+                                     cmocka_unit_test(candidates_are_tasks),
+                                     cmocka_unit_test(short_rows_of_ranges),
+                                     cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
