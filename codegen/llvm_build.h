@@ -124,7 +124,6 @@ void cell_ll_transpose(CellBuild *g, const LLVMValueRef *rows, LLVMValueRef *out
 /* Lanes that lie `step` elements apart (llvm_strided.c), up to CELL_MAX_STEP. A load reads nothing before its first lane or
  * behind its last one. A store is of `count` vectors, at most as many as lanes, of which lane i of vector j goes to
  * to[count i + j]; x is overwritten. */
-enum { CELL_MAX_STEP = 32 };
 bool cell_ll_can_stride(const CellBuild *g, int64_t step);
 LLVMValueRef cell_ll_strided_load(CellBuild *g, LLVMTypeRef element, LLVMValueRef from,
                                   int64_t step);

@@ -58,7 +58,7 @@ static CellIsa instructions_of(CellIsa isa) {
   return isa < cell_isa_host() ? cell_isa_host() : isa;
 }
 
-// simple: of the quick code generator
+// simple: one that compiles without care
 static LLVMTargetMachineRef machine_of(CellIsa isa, bool simple, char *message, size_t size) {
   char *triple = LLVMGetDefaultTargetTriple(), *error = NULL;
   LLVMTargetRef target;
@@ -100,8 +100,7 @@ typedef struct {
 typedef struct {
   const Source *const *sources;
   int count, weight;
-  bool
-      simple; /* all of them are: neither optimised nor compiled with care, both of which take long */
+  bool simple; /* all of them are: not optimised, and compiled without care */
   CellKey key;
   void *object; /* as cached: 8 bytes of scratch, then the object file */
   size_t length;
@@ -112,7 +111,7 @@ static const char *name_of(const Source *source) {
   return source->k ? source->k->name : "piece";
 }
 
-// its functions, optimised; scratch_bytes: what its contractions need
+// its functions, optimised unless they are simple; scratch_bytes: what its contractions need
 static LLVMModuleRef build_module(CellArena *arena, LLVMContextRef context, const Module *m,
                                   CellIsa isa, LLVMTargetMachineRef machine, int64_t *scratch_bytes,
                                   char *message, size_t size) {

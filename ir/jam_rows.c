@@ -15,8 +15,6 @@
  *
  * A sum over lanes ends with a fold, and begins with a chain that nothing hides: with 13 vectors a row that is a third
  * of the work. Several rows hide each other's chains, are folded together, and read what they have in common once. */
-#include <string.h>
-
 #include "ir/fuse.h"
 #include "ir/iterations.h"
 
@@ -97,21 +95,9 @@ static bool is_of_row(Jam *j, const CellStmt *s) {
 }
 
 static void move_reads(const Jam *j, CellStmt *s, int row) {
-  int n = s->kind == CELL_K_LET ? cell_op_info[s->op].arity
-                                : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE;
-  for (int i = 0; i < n; i++) s->args[i] = j->made[s->args[i]].of[row];
+  for (int i = 0; i < cell_stmt_arg_count(s); i++) s->args[i] = j->made[s->args[i]].of[row];
   if (s->kind == CELL_K_UPDATE) s->value = j->made[s->value].of[row];
   s->index = moved(j, s->index, row);
-}
-
-// a copy of a statement that is no loop and no contract
-static CellStmt *copy_of(Jam *j, const CellStmt *s) {
-  CellStmt *list = NULL, **tail = &list, *copy = cell_stmt(j->it.k, &tail, s->kind);
-  copy->span = s->span, copy->dtype = s->dtype, copy->op = s->op, copy->number = s->number;
-  copy->reduce = s->reduce, copy->buffer = s->buffer, copy->index = s->index, copy->add = s->add;
-  memcpy(copy->args, s->args, sizeof copy->args);
-  if (s->kind == CELL_K_UPDATE) copy->value = s->value;
-  return copy;
 }
 
 static void jam(Jam *j, CellStmt *list) {
@@ -124,7 +110,7 @@ static void jam(Jam *j, CellStmt *list) {
     bool of_row = is_of_row(j, s), gives = s->value >= 0 && s->kind != CELL_K_UPDATE;
     CellStmt *last = s;
     for (int r = 1; r < ROWS && of_row; r++) {
-      CellStmt *copy = copy_of(j, s);
+      CellStmt *copy = cell_stmt_copy(j->it.k, s);
       if (gives) j->made[s->value].of[r] = copy->value;
       move_reads(j, copy, r);
       copy->next = last->next, last->next = copy, last = copy;

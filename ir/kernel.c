@@ -1,6 +1,8 @@
 /* kernel.c - the builder of kernels: statements and affine indices. */
 #include "ir/kernel.h"
 
+#include <string.h>
+
 #include <stddef.h>
 
 CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
@@ -36,6 +38,21 @@ CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind) {
   **tail = s;
   *tail = &s->next;
   return s;
+}
+
+CellStmt *cell_stmt_copy(CellKernel *k, const CellStmt *s) {
+  CellStmt *list = NULL, **tail = &list, *copy = cell_stmt(k, &tail, s->kind);
+  copy->span = s->span, copy->dtype = s->dtype, copy->op = s->op, copy->number = s->number;
+  copy->reduce = s->reduce, copy->buffer = s->buffer, copy->index = s->index, copy->add = s->add;
+  memcpy(copy->args, s->args, sizeof copy->args);
+  if (s->kind == CELL_K_UPDATE) copy->value = s->value;
+  return copy;
+}
+
+int cell_stmt_arg_count(const CellStmt *s) {
+  return s->kind == CELL_K_LET                                 ? cell_op_info[s->op].arity
+         : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE ? 1
+                                                               : 0;
 }
 
 CellAffine cell_affine_var(int var, int64_t coef) {

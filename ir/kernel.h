@@ -263,6 +263,12 @@ bool cell_kernel_verify(const CellKernel *k, CellText *out);
 
 /* Builder (kernel.c): statements are appended to a list by its tail pointer. */
 CellStmt *cell_stmt(CellKernel *k, CellStmt ***tail, CellStmtKind kind);
+/* A copy of a statement that is no loop and no contract, in no list yet; a value that it makes is a new one. */
+CellStmt *cell_stmt_copy(CellKernel *k, const CellStmt *s);
+/* How many of a statement's args there are. */
+int cell_stmt_arg_count(const CellStmt *s);
+/* The longest step of lanes that is loaded and stored as whole vectors (codegen/llvm_strided.c). */
+enum { CELL_MAX_STEP = 32 };
 static inline CellAffine cell_affine(int64_t base) {
   CellAffine a = {0};
   a.base = base, a.loaded = -1;

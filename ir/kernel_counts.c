@@ -57,10 +57,7 @@ static void note_defs(Count *c, const CellStmt *s, int lane) {
   for (; s; s = s->next) {
     if (s->value >= 0 && s->kind != CELL_K_UPDATE)
       c->defs[s->value] = s, c->lanes_of[s->value] = lane;
-    int args = s->kind == CELL_K_LET                                 ? cell_op_info[s->op].arity
-               : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE ? 1
-                                                                     : 0;
-    for (int i = 0; i < args; i++) c->uses[s->args[i]]++;
+    for (int i = 0; i < cell_stmt_arg_count(s); i++) c->uses[s->args[i]]++;
     if (s->kind == CELL_K_LOOP) note_defs(c, s->body, s->loop == CELL_LOOP_LANES ? s->var : lane);
   }
 }
@@ -86,13 +83,12 @@ static double let_instructions(const Count *c, const CellStmt *s) {
 /* The least number of permutes and selections that bring together the lanes of a load that lie apart, or take those of a
  * store apart: of a short step, that many vectors are loaded, or whole rows stored; else one for each lane but the first. */
 static double access_instructions(const Count *c, const CellStmt *s) {
-  enum { LONGEST = 32 };
   int64_t lanes = c->costs->lanes, one_by_one = lanes - 1;
   if (c->lane < 0 || lanes < 4) return 0;
   if (s->index.loaded >= 0 && c->lanes_of[s->index.loaded] == c->lane) return (double)one_by_one;
   int64_t step = cell_affine_coef(&s->index, c->lane);
   if (step == 0 || step == 1) return 0;
-  if (step < 0 || step > LONGEST) return (double)one_by_one;
+  if (step < 0 || step > CELL_MAX_STEP) return (double)one_by_one;
   return (double)(step < one_by_one ? step : one_by_one);
 }
 

@@ -16,8 +16,6 @@
  *
  * Each addition waits for the one before. Many lanes hide that, being several chains side by side; few do not, as of the
  * gradient of a bias. */
-#include <string.h>
-
 #include "ir/fuse.h"
 
 enum {
@@ -80,46 +78,26 @@ static bool fits(Sums *x, CellStmt *body, const CellStmt *loop) {
   return x->acc_count > 0 && statements <= MOST_STMTS;
 }
 
-// a statement of its own, to be put where it belongs
-static CellStmt *new_stmt(Sums *x, CellStmtKind kind) {
-  CellStmt *list = NULL, **tail = &list;
-  return cell_stmt(x->k, &tail, kind);
-}
-
-static CellStmt *copy_of(Sums *x, const CellStmt *s) {
-  CellStmt *copy = new_stmt(x, s->kind);
-  copy->span = s->span, copy->dtype = s->dtype, copy->op = s->op, copy->number = s->number;
-  copy->reduce = s->reduce, copy->buffer = s->buffer, copy->index = s->index;
-  memcpy(copy->args, s->args, sizeof copy->args);
-  if (s->kind == CELL_K_UPDATE) copy->value = s->value;
-  return copy;
-}
-
-static int arg_count(const CellStmt *s) {
-  return s->kind == CELL_K_LET ? cell_op_info[s->op].arity
-                               : s->kind == CELL_K_STORE || s->kind == CELL_K_UPDATE;
-}
-
 // of the part's terms: begin + PARTS v + part for the loop's variable v, and the part's values
 static void move(const Sums *x, CellStmt *s, int part) {
   CellAffine at = cell_affine_add(x->loop->begin, cell_affine_var(x->loop->var, PARTS));
   at.base += part;
   s->index = cell_affine_put(s->index, x->loop->var, at);
   if (s->index.loaded >= 0) s->index.loaded = x->made[s->index.loaded];
-  for (int i = 0; i < arg_count(s); i++) s->args[i] = x->made[s->args[i]];
+  for (int i = 0; i < cell_stmt_arg_count(s); i++) s->args[i] = x->made[s->args[i]];
   if (s->kind == CELL_K_UPDATE) s->value = x->made[s->value];
 }
 
 static void replace(CellStmt *s, int value, int by) {
   for (; s; s = s->next) {
-    for (int i = 0; i < arg_count(s); i++)
+    for (int i = 0; i < cell_stmt_arg_count(s); i++)
       if (s->args[i] == value) s->args[i] = by;
     if (s->kind == CELL_K_LOOP) replace(s->body, value, by);
   }
 }
 
 static CellStmt *sum_after(Sums *x, CellStmt *s, int a, int b) {
-  CellStmt *sum = new_stmt(x, CELL_K_LET);
+  CellStmt *list = NULL, **tail = &list, *sum = cell_stmt(x->k, &tail, CELL_K_LET);
   sum->op = CELL_OP_ADD, sum->dtype = CELL_F, sum->args[0] = a, sum->args[1] = b;
   sum->next = s->next, s->next = sum;
   return sum;
@@ -136,12 +114,12 @@ static void split(Sums *x, CellStmt *loop) {
   CellStmt *last = end;
   for (int part = 1; part < PARTS; part++) {
     for (int i = 0; i < x->acc_count; i++) {
-      CellStmt *acc = copy_of(x, x->accs[i]);
+      CellStmt *acc = cell_stmt_copy(x->k, x->accs[i]);
       acc->next = x->accs[i]->next, x->accs[i]->next = acc;
       x->made[parts[i][0]] = parts[i][part] = acc->value;
     }
     for (const CellStmt *s = first;; s = s->next) {
-      CellStmt *copy = copy_of(x, s);
+      CellStmt *copy = cell_stmt_copy(x->k, s);
       move(x, copy, part);
       if (s->kind != CELL_K_UPDATE) x->made[s->value] = copy->value;
       last->next = copy, last = copy;

@@ -45,7 +45,7 @@ typedef struct {
 
 /* ---- which way is cheaper ---- */
 
-static double op_ops(CellOp op) {
+static double op_price(CellOp op) {
   bool divides =
       op == CELL_OP_DIV || op == CELL_OP_SQRT || op == CELL_OP_TANH || op == CELL_OP_SIGMOID;
   return cell_op_info[op].flops + (divides ? DIVISION : 0);
@@ -54,12 +54,11 @@ static double op_ops(CellOp op) {
 /* A load or store whose lanes are `step` apart: of short steps as many vectors are loaded, and brought together
  * (codegen/llvm_strided.c); what is stored besides by a loop over all that lies between, `around`, goes along. */
 static double access_ops(const Turn *t, const CellStmt *s, int64_t step, const CellStmt *around) {
-  enum { MOST_STEP = 32 };
   int64_t lanes = t->target->lanes;
   double apart = (double)(ONE_BY_ONE * lanes);
   if (s->index.loaded >= 0) return apart;
   if (step == 0 || step == 1) return 1;
-  if (step < 0 || step > MOST_STEP) return apart;
+  if (step < 0 || step > CELL_MAX_STEP) return apart;
   double together = (double)(step < lanes ? step + 1 : lanes + lanes / 2);
   if (s->kind == CELL_K_LOAD) return together;
   bool all = around && around->extent == step && step <= lanes && around->extent <= UNROLLED &&
@@ -87,7 +86,7 @@ static double along(Turn *t, CellStmt *s, int lane) {
   for (; s; s = s->next) {
     int64_t vectors = s->kind == CELL_K_LOOP ? (s->extent + lanes - 1) / lanes : 1;
     if (s->kind == CELL_K_LET)
-      sum += (lane < 0 ? SCALAR : 1) * op_ops(s->op);
+      sum += (lane < 0 ? SCALAR : 1) * op_price(s->op);
     else if (s->kind == CELL_K_ACC && lane < 0)
       sum += single ? FOLD / 4 : FOLD;
     else if ((s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) && lane >= 0)
@@ -119,7 +118,7 @@ static double across(Turn *t, const CellStmt *s, const CellStmt *around, bool te
       sum +=
           w && w->own ? 1 : access_ops(t, s, cell_affine_coef(&s->index, t->it.loop->var), around);
     } else {
-      sum += s->kind != CELL_K_LET ? 1 : text ? cell_op_info[s->op].flops : op_ops(s->op);
+      sum += s->kind != CELL_K_LET ? 1 : text ? cell_op_info[s->op].flops : op_price(s->op);
     }
   }
   return sum;
