@@ -26,7 +26,7 @@ enum {
   MOST_IF_MUCH = 6000, /* but where it saves much */
   AT_ONCE = 64,        /* iterations of a lane loop: what they have of their own then stays near */
   MOST_OWN = 1 << 14,  /* floats of that */
-  /* What takes more time than its operations do, as so many operations: by the times of 370 loops of 50 drawn networks,
+  /* What takes more time than its operations do, as so many operations: by some 370 timings of loops of drawn networks,
    * each in both ways, on a core of the kind Zen 3. */
   FOLD = 8,      /* the end of a sum over lanes */
   NEXT = 24,     /* a loop over a row that follows another: it waits for what that leaves */
