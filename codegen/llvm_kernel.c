@@ -332,6 +332,47 @@ static LLVMValueRef integer_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValu
   return LLVMBuildSelect(g->b, set, cell_ll_float(g, a, 1), cell_ll_float(g, a, 0), "");
 }
 
+// moves what follows `last` to the block's end between the instructions from the one after `before` (NULL: the first) on
+static void interleave(CellBuild *g, LLVMValueRef before, LLVMValueRef last) {
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(g->b);
+  LLVMValueRef a = before ? LLVMGetNextInstruction(before) : LLVMGetFirstInstruction(block);
+  for (LLVMValueRef b = LLVMGetNextInstruction(last), next; a != last && b; b = next) {
+    next = LLVMGetNextInstruction(b), a = LLVMGetNextInstruction(a);
+    LLVMInstructionRemoveFromParent(b);
+    LLVMPositionBuilderBefore(g->b, a);
+    LLVMInsertIntoBuilder(g->b, b);
+  }
+  LLVMPositionBuilderAtEnd(g->b, block);
+}
+
+// whether a statement reads a value, or a product that reads it
+static bool needs(const CellLower *l, const CellStmt *s, int value) {
+  for (int i = 0; i < arity(s); i++)
+    if (s->args[i] == value ||
+        (l->values[s->args[i]].fused && needs(l, l->values[s->args[i]].def, value)))
+      return true;
+  return false;
+}
+
+// a function in as many vectors as its argument has: those in double would need too many registers side by side
+static bool is_chain(CellOp op) {
+  return op == CELL_OP_TANH || op == CELL_OP_EXP || op == CELL_OP_SIGMOID || op == CELL_OP_LOG;
+}
+
+/* An elementary function is one long chain, which a core would have to read to its end before it comes to the next one's: two
+ * of them that follow each other are done step by step together. `before`: the instruction before this one's. */
+static void pair_functions(CellLower *l, const CellStmt *s, LLVMValueRef before) {
+  CellLowerFunction *f = &l->function;
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(l->g->b);
+  bool follows = f->stmt && f->block == block && f->last == before;
+  if (follows && (f->stmt == s || !needs(l, s, f->stmt->value))) {
+    interleave(l->g, f->before, f->last);
+    f->stmt = NULL;
+    return;
+  }
+  *f = (CellLowerFunction){s, block, before, LLVMGetLastInstruction(block)};
+}
+
 static void emit_let(CellLower *l, const CellStmt *s) {
   CellBuild *g = l->g;
   CellLowerValue *v = &l->values[s->value];
@@ -346,6 +387,7 @@ static void emit_let(CellLower *l, const CellStmt *s) {
   }
 
   for (int u = 0; u < (v->lanes ? l->unroll : 1); u++) {
+    LLVMValueRef before = LLVMGetLastInstruction(LLVMGetInsertBlock(g->b));
     LLVMValueRef args[3] = {NULL, NULL, NULL};
     const CellStmt *product = NULL;
     int at = 0;
@@ -367,6 +409,7 @@ static void emit_let(CellLower *l, const CellStmt *s) {
     bool integers = l->values[s->args[n - 1]].def->dtype == CELL_I;
     v->v[u] = integers ? integer_op(g, s->op, args[0], args[1], args[2])
                        : cell_ll_scalar_op(g, s->op, args[0], args[1], args[2]);
+    if (is_chain(s->op)) pair_functions(l, s, before);
   }
 }
 

@@ -41,6 +41,14 @@ typedef struct {
   LLVMValueRef x[CELL_MAX_UNROLL];
 } CellLowerWaiting;
 
+/* The elementary function that was emitted last, or of which one follows another: where it begins and ends. */
+typedef struct {
+  const CellStmt *stmt; /* NULL: none, or it has its pair */
+  LLVMBasicBlockRef block;
+  LLVMValueRef before,
+      last; /* the instruction before its first (NULL: it begins the block), and its last one */
+} CellLowerFunction;
+
 typedef struct {
   CellBuild *g;
   const CellKernel *k;
@@ -60,6 +68,7 @@ typedef struct {
   int cursor_count;
   CellLowerWaiting waiting[CELL_MAX_WAITING];
   int waiting_count;
+  CellLowerFunction function;
 } CellLower;
 
 /* ---- llvm_access.c ---- */

@@ -319,17 +319,17 @@ void fuse_emit(Fuse *f, FuseKernel *k, const char *name, CellPlanProgram *progra
 /* Of finished kernels, in this order and where the target wants it. turn_sums.c: keeps sums over rows into short
  * rows in registers; flatten_lanes.c: makes short rows into long ones; turn_lanes.c: lets lanes go across short rows;
  * gather_once.c: writes out what they would gather again and again; block_sums.c: adds up several rows before sums over
- * rows are stored; cut_lanes.c: cuts long lane loops; jam_rows.c: sums several short rows at once; split_sums.c: takes long
- * sums of few lanes in parts. */
+ * rows are stored; cut_lanes.c: cuts long lane loops; split_sums.c: takes long sums of few lanes in parts; jam_rows.c: sums
+ * several short rows at once, and does several iterations within lanes at once. */
 void fuse_turn_sums(CellKernel *k, const CellTarget *target);
 void fuse_flatten_lanes(CellKernel *k, const CellTarget *target);
 void fuse_turn_lanes(CellKernel *k, const CellTarget *target);
 void fuse_gather_once(CellKernel *k, const CellTarget *target);
 void fuse_block_sums(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
-void fuse_whole_vectors(CellKernel *k, const CellTarget *target);
-void fuse_jam_rows(CellKernel *k, const CellTarget *target);
 void fuse_split_sums(CellKernel *k, const CellTarget *target);
+void fuse_jam_rows(CellKernel *k, const CellTarget *target);
+void fuse_whole_vectors(CellKernel *k, const CellTarget *target);
 /* row_ranges.c: last of all, if the target wants it. Tasks are tiles of so many of the rows, and none is taken to be
  * whole. */
 void fuse_row_ranges(CellKernel *k, const CellTarget *target, int64_t rows, int64_t tile);

@@ -348,8 +348,8 @@ void fuse_emit(Fuse *f, FuseKernel *fk, const char *name, CellPlanProgram *progr
   fuse_gather_once(k, f->target);
   fuse_block_sums(k, f->target);
   fuse_cut_lanes(k, f->target);
-  fuse_jam_rows(k, f->target);
   fuse_split_sums(k, f->target);
+  fuse_jam_rows(k, f->target);
   fuse_whole_vectors(k, f->target);
   if (fk->ranges) fuse_row_ranges(k, f->target, fk->extent, fk->tile);
 

@@ -372,7 +372,8 @@ static void choose_ranges(const Fuse *f, FuseKernel *k) {
     work += sample_work(k->ops[i]);
   }
   if (work < (double)f->target->range_work) return;
-  k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, 4);
+  int32_t vector = f->target->lanes > 4 ? f->target->lanes : 4;
+  k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, vector);
   if (k->tile > k->extent) k->tile = k->extent;
   k->tasks = (k->extent + k->tile - 1) / k->tile;
 }

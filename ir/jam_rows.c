@@ -14,15 +14,18 @@
  *                                                ...
  *
  * A sum over lanes ends with a fold, and begins with a chain that nothing hides: with 13 vectors a row that is a third
- * of the work. Several rows hide each other's chains, are folded together, and read what they have in common once. */
+ * of the work. Several rows hide each other's chains, are folded together, and read what they have in common once.
+ *
+ * Within lanes, an iteration of a loop with an elementary function is as much one chain, and several are done at once. */
 #include "ir/fuse.h"
 #include "ir/iterations.h"
 
 enum {
-  ROWS = 4,          /* at once */
+  ROWS = 4,          /* at once, at most */
   MOST_VECTORS = 16, /* of a row: longer ones have little to gain */
   MOST_SUMS = 2,     /* of a row: registers */
-  MOST_STMTS = 40    /* of a row */
+  MOST_STMTS = 40,   /* of a row */
+  CHAIN = 10         /* operations of a function that is worth it within lanes */
 };
 
 typedef struct {
@@ -33,6 +36,7 @@ typedef struct {
   const CellTarget *target;
   FuseIterations it;
   CellStmt *loop;
+  int rows; /* at once */
   /* by value of the row: those of all rows; the same where they have it in common */
   Values *made;
 } Jam;
@@ -68,9 +72,30 @@ static bool fits(Jam *j, CellStmt *loop) {
   return true;
 }
 
-// with begin + ROWS v + row for the loop's variable v
+// iterations at once of a loop within lanes
+static int rows_within(const CellStmt *loop) {
+  int rows = ROWS;
+  while (rows > 1 && (loop->extent % rows != 0 || loop->extent < 2 * rows)) rows /= 2;
+  return rows;
+}
+
+static bool fits_within(Jam *j, CellStmt *loop) {
+  if (loop->loop != CELL_LOOP_SERIAL || loop->limit > 0 || rows_within(loop) < 2) return false;
+  int sums = 0, statements = 0;
+  bool chain = false;
+  for (const CellStmt *s = loop->body; s; s = s->next) {
+    if (s->kind == CELL_K_LOOP || s->kind == CELL_K_ACC) return false;
+    sums += s->kind == CELL_K_UPDATE;
+    chain = chain || (s->kind == CELL_K_LET && cell_op_info[s->op].flops >= CHAIN);
+    statements++;
+  }
+  return chain && sums <= MOST_SUMS && statements <= MOST_STMTS &&
+         fuse_iterations_independent(&j->it, loop);
+}
+
+// with begin + rows v + row for the loop's variable v
 static CellAffine moved(const Jam *j, CellAffine a, int row) {
-  CellAffine at = cell_affine_add(j->loop->begin, cell_affine_var(j->loop->var, ROWS));
+  CellAffine at = cell_affine_add(j->loop->begin, cell_affine_var(j->loop->var, j->rows));
   at.base += row;
   a = cell_affine_put(a, j->loop->var, at);
   if (a.loaded >= 0) a.loaded = j->made[a.loaded].of[row];
@@ -109,7 +134,7 @@ static void jam(Jam *j, CellStmt *list) {
     }
     bool of_row = is_of_row(j, s), gives = s->value >= 0 && s->kind != CELL_K_UPDATE;
     CellStmt *last = s;
-    for (int r = 1; r < ROWS && of_row; r++) {
+    for (int r = 1; r < j->rows && of_row; r++) {
       CellStmt *copy = cell_stmt_copy(j->it.k, s);
       if (gives) j->made[s->value].of[r] = copy->value;
       move_reads(j, copy, r);
@@ -119,18 +144,19 @@ static void jam(Jam *j, CellStmt *list) {
   }
 }
 
-static void walk(Jam *j, CellStmt *s) {
+static void walk(Jam *j, CellStmt *s, bool within) {
   for (; s; s = s->next) {
-    if (s->kind != CELL_K_LOOP || s->loop == CELL_LOOP_LANES) continue;
-    walk(j, s->body);
-    if (!fits(j, s)) continue;
+    if (s->kind != CELL_K_LOOP) continue;
+    walk(j, s->body, within || s->loop == CELL_LOOP_LANES);
+    j->it.may_sum = within;
+    if (s->loop == CELL_LOOP_LANES || !(within ? fits_within(j, s) : fits(j, s))) continue;
     int values = j->it.k->value_count;
     j->made = CELL_NEW_ARRAY(j->it.k->arena, Values, (size_t)values + 1);
     for (int v = 0; v < values; v++)
       for (int r = 0; r < ROWS; r++) j->made[v].of[r] = v;
-    j->loop = s;
+    j->loop = s, j->rows = within ? rows_within(s) : ROWS;
     jam(j, s->body);
-    s->extent /= ROWS, s->begin = cell_affine(0);
+    s->extent /= j->rows, s->begin = cell_affine(0);
   }
 }
 
@@ -138,5 +164,5 @@ void fuse_jam_rows(CellKernel *k, const CellTarget *target) {
   if (!target->tune_lanes) return;
   Jam j = {.target = target};
   fuse_iterations_begin(&j.it, k);
-  walk(&j, k->body);
+  walk(&j, k->body, false);
 }

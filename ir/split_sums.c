@@ -32,7 +32,7 @@ typedef struct {
   const CellStmt *loop; /* the sum at hand */
   CellStmt *accs[MOST_SUMS];
   int acc_count;
-  int *made; /* by value of a term: that of the part at hand */
+  int *made[PARTS]; /* by value of a term: that of each part */
 } Sums;
 
 // how many statements update a value
@@ -83,9 +83,10 @@ static void move(const Sums *x, CellStmt *s, int part) {
   CellAffine at = cell_affine_add(x->loop->begin, cell_affine_var(x->loop->var, PARTS));
   at.base += part;
   s->index = cell_affine_put(s->index, x->loop->var, at);
-  if (s->index.loaded >= 0) s->index.loaded = x->made[s->index.loaded];
-  for (int i = 0; i < cell_stmt_arg_count(s); i++) s->args[i] = x->made[s->args[i]];
-  if (s->kind == CELL_K_UPDATE) s->value = x->made[s->value];
+  const int *made = x->made[part];
+  if (s->index.loaded >= 0) s->index.loaded = made[s->index.loaded];
+  for (int i = 0; i < cell_stmt_arg_count(s); i++) s->args[i] = made[s->args[i]];
+  if (s->kind == CELL_K_UPDATE) s->value = made[s->value];
 }
 
 static void replace(CellStmt *s, int value, int by) {
@@ -105,31 +106,29 @@ static CellStmt *sum_after(Sums *x, CellStmt *s, int a, int b) {
 
 static void split(Sums *x, CellStmt *loop) {
   int values = x->k->value_count, parts[MOST_SUMS][PARTS] = {{0}};
-  x->made = CELL_NEW_ARRAY(x->k->arena, int, (size_t)values + 1);
-  for (int v = 0; v < values; v++) x->made[v] = v;
-  for (int i = 0; i < x->acc_count; i++) parts[i][0] = x->accs[i]->value;
-
-  CellStmt *first = loop->body, *end = first;
-  while (end->next) end = end->next;
-  CellStmt *last = end;
-  for (int part = 1; part < PARTS; part++) {
-    for (int i = 0; i < x->acc_count; i++) {
+  for (int part = 0; part < PARTS; part++) {
+    x->made[part] = CELL_NEW_ARRAY(x->k->arena, int, (size_t)values + 1);
+    for (int v = 0; v < values; v++) x->made[part][v] = v;
+  }
+  for (int i = 0; i < x->acc_count; i++) {
+    CellStmt *last = x->accs[i];
+    parts[i][0] = last->value;
+    for (int part = 1; part < PARTS; part++) {
       CellStmt *acc = cell_stmt_copy(x->k, x->accs[i]);
-      acc->next = x->accs[i]->next, x->accs[i]->next = acc;
-      x->made[parts[i][0]] = parts[i][part] = acc->value;
-    }
-    for (const CellStmt *s = first;; s = s->next) {
-      CellStmt *copy = cell_stmt_copy(x->k, s);
-      move(x, copy, part);
-      if (s->kind != CELL_K_UPDATE) x->made[s->value] = copy->value;
-      last->next = copy, last = copy;
-      if (s == end) break;
+      acc->next = last->next, last->next = acc, last = acc;
+      x->made[part][parts[i][0]] = parts[i][part] = acc->value;
     }
   }
-  for (int v = 0; v < values; v++) x->made[v] = v;
-  for (CellStmt *s = first;; s = s->next) {
+  for (CellStmt *s = loop->body, *next; s; s = next) {
+    next = s->next;
+    CellStmt *last = s;
+    for (int part = 1; part < PARTS; part++) {
+      CellStmt *copy = cell_stmt_copy(x->k, s);
+      if (s->kind != CELL_K_UPDATE) x->made[part][s->value] = copy->value;
+      move(x, copy, part);
+      copy->next = last->next, last->next = copy, last = copy;
+    }
     move(x, s, 0);
-    if (s == end) break;
   }
   loop->extent /= PARTS, loop->begin = cell_affine(0);
 

@@ -28,10 +28,13 @@ enum {
   MOST_OWN = 1 << 14,  /* floats of that */
   /* What takes more time than its operations do, as so many operations: by some 370 timings of loops of drawn networks,
    * each in both ways, on a core of the kind Zen 3. */
-  FOLD = 8,      /* the end of a sum over lanes */
-  NEXT = 24,     /* a loop over a row that follows another: it waits for what that leaves */
-  REST = 8,      /* lanes of a row that do not fill a vector */
-  LOOP = 2,      /* an iteration of a loop within lanes */
+  FOLD = 8,  /* the end of a sum over lanes */
+  NEXT = 24, /* a loop over a row that follows another: it waits for what that leaves */
+  REST = 8,  /* lanes of a row that do not fill a vector */
+  LOOP = 2,  /* an iteration of a loop within lanes: besides, */
+  CHAIN =
+      10, /* but nothing beside a function of so many operations, where what lanes share is an */
+  OPERAND = 16,  /* operand of instructions: with vectors of so many lanes */
   SCALAR = 2,    /* what is worked out number by number: times */
   DIVISION = 6,  /* one operation, but not done in the time of one */
   ONE_BY_ONE = 2 /* lanes that are loaded or stored so: each */
@@ -103,6 +106,12 @@ static double along(Turn *t, CellStmt *s, int lane) {
   return sum;
 }
 
+static double loop_ops(const Turn *t, const CellStmt *loop) {
+  for (const CellStmt *s = loop->body; s && t->target->lanes >= OPERAND; s = s->next)
+    if (s->kind == CELL_K_LET && cell_op_info[s->op].flops >= CHAIN) return 0;
+  return LOOP;
+}
+
 /* Operations of as many iterations as there are lanes, side by side; of the text: each loop that is not written
  * out counts once. */
 static double across(Turn *t, const CellStmt *s, const CellStmt *around, bool text) {
@@ -112,7 +121,7 @@ static double across(Turn *t, const CellStmt *s, const CellStmt *around, bool te
       if (text)
         sum += (s->extent > UNROLLED ? 1 : (double)s->extent) * across(t, s->body, s, text);
       else
-        sum += (double)s->extent * (across(t, s->body, s, text) + LOOP);
+        sum += (double)s->extent * (across(t, s->body, s, text) + loop_ops(t, s));
     } else if (s->kind == CELL_K_LOAD || s->kind == CELL_K_STORE) {
       const FuseWritten *w = fuse_iterations_written(&t->it, s->buffer);
       sum +=

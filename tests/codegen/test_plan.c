@@ -411,13 +411,20 @@ static void lanes_across_short_rows(void **state) {
   }
 }
 
+static bool updates(const CellStmt *s, const CellStmt *end, int value) {
+  for (; s != end; s = s->next)
+    if (s->kind == CELL_K_UPDATE && s->value == value) return true;
+  return false;
+}
+
 // sums that one loop within lanes adds to
 static int sums_inside(const CellStmt *s, bool in_lanes) {
   int most = 0;
   for (; s; s = s->next) {
     if (s->kind != CELL_K_LOOP) continue;
     int n = 0, inside = sums_inside(s->body, in_lanes || s->loop == CELL_LOOP_LANES);
-    for (const CellStmt *i = s->body; i && in_lanes; i = i->next) n += i->kind == CELL_K_UPDATE;
+    for (const CellStmt *i = s->body; i && in_lanes; i = i->next)
+      n += i->kind == CELL_K_UPDATE && !updates(s->body, i, i->value);
     n = n > inside ? n : inside;
     most = n > most ? n : most;
   }
@@ -427,7 +434,7 @@ static int sums_inside(const CellStmt *s, bool in_lanes) {
 // Sums over samples of rows: in four parts where the rows are short and the samples can be parted.
 static void sums_of_few_lanes(void **state) {
   (void)state;
-  static const int rows[] = {1, 5, 16, 200}, samples[] = {12, 64, 66, 512};
+  static const int rows[] = {1, 5, 16, 2000}, samples[] = {12, 64, 66, 512};
   for (int i = 0; i < 16; i++) {
     CellArena *arena = cell_arena_create();
     CellDiag *diag = cell_diag_create();
@@ -446,9 +453,52 @@ static void sums_of_few_lanes(void **state) {
       int sums = sums_inside(plan->kernels[k]->body, false);
       most = sums > most ? sums : most;
     }
-    bool parts = many % 4 == 0 && many >= 32 && n < 200;
+    bool parts = many % 4 == 0 && many >= 32 && n < 2000;
     if (has_vectors() && n > 1 && (most == 4) != parts)
       fail_msg("%d samples' rows of %d: %d sums", many, n, most);
+    cell_diag_destroy(diag);
+    cell_arena_destroy(arena);
+  }
+}
+
+// updates in one iteration of a loop within lanes
+static int updates_at_once(const CellStmt *s, bool in_lanes) {
+  int most = 0;
+  for (; s; s = s->next) {
+    if (s->kind != CELL_K_LOOP) continue;
+    int n = 0, inside = updates_at_once(s->body, in_lanes || s->loop == CELL_LOOP_LANES);
+    for (const CellStmt *i = s->body; i && in_lanes; i = i->next) n += i->kind == CELL_K_UPDATE;
+    n = n > inside ? n : inside;
+    most = n > most ? n : most;
+  }
+  return most;
+}
+
+/* Sums of a function of products of two rows, each entry with each: lanes go across where vectors are wide, and several
+ * entries are taken at once as far as their number allows. */
+static void functions_of_pairs(void **state) {
+  (void)state;
+  static const int rows[] = {48, 50, 51, 200};
+  for (int i = 0; i < 4; i++) {
+    CellArena *arena = cell_arena_create();
+    CellDiag *diag = cell_diag_create();
+    int n = rows[i], expected = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph pairs\naxis time 2\naxis batch 64\naxis candidate 2\n"
+             "%%0 = input \"q\" : f[6,%d] {batch}\n%%1 = input \"k\" : f[6,%d] {batch}\n"
+             "%%2 = contract %%0, %%1 \"hi,hj->ij\" : f[%d,%d] {batch}\n"
+             "%%3 = tanh %%2 : f[%d,%d] {batch}\n%%4 = input \"v\" : f[%d] {batch}\n"
+             "%%5 = contract %%3, %%4 \"ij,j->i\" : f[%d] {batch}\noutput \"y\" %%5\n",
+             n, n, n, n, n, n, n, n);
+    CellPlan *plan = checked_plan(arena, text, diag);
+    int most = 0;
+    for (int k = 0; k < plan->kernel_count; k++) {
+      int at_once = updates_at_once(plan->kernels[k]->body, false);
+      most = most > at_once ? most : at_once;
+    }
+    if (cell_target(CELL_ISA_HOST).lanes >= 16 && most != expected)
+      fail_msg("%d entries: %d at once", n, most);
     cell_diag_destroy(diag);
     cell_arena_destroy(arena);
   }
@@ -544,14 +594,11 @@ static void rows_in_blocks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(sums_of_few_lanes),
-                                     cmocka_unit_test(rows_together),
-                                     cmocka_unit_test(rows_in_blocks),
-                                     cmocka_unit_test(lanes_across_short_rows),
-                                     cmocka_unit_test(generated_programs),
-                                     cmocka_unit_test(zeros_of_relus),
-                                     cmocka_unit_test(candidates_are_tasks),
-                                     cmocka_unit_test(short_rows_of_ranges),
-                                     cmocka_unit_test(short_rows)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sums_of_few_lanes),       cmocka_unit_test(functions_of_pairs),
+      cmocka_unit_test(rows_together),           cmocka_unit_test(rows_in_blocks),
+      cmocka_unit_test(lanes_across_short_rows), cmocka_unit_test(generated_programs),
+      cmocka_unit_test(zeros_of_relus),          cmocka_unit_test(candidates_are_tasks),
+      cmocka_unit_test(short_rows_of_ranges),    cmocka_unit_test(short_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
