@@ -180,7 +180,10 @@ static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   int32_t share = (cut.extent + 2 * wanted - 1) / (2 * wanted);
   // a block's threads with several entries each
   if (f->target->stages && cut.extent >= SMALL_WORK) return round_up(share, 512);
-  return cut.extent >= SMALL_WORK ? round_up(share, 64) : round_up(share, 12);
+  if (cut.extent >= SMALL_WORK) return round_up(share, 64);
+  // what is stored along a tile is then of whole vectors, and so is the last tile
+  if (cut.extent % (2 * wanted) == 0 && share % 8 == 0) return share;
+  return round_up(share, 12);
 }
 
 static int32_t tile_of(const Fuse *f, FuseCut cut) {
