@@ -1,6 +1,7 @@
 /* llvm_build.c - small emitters: constants, masks, loops, folds. */
 #include "codegen/llvm_build.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // ---- types and constants ----
@@ -89,8 +90,54 @@ LLVMValueRef cell_ll_fma(CellBuild *g, LLVMValueRef a, LLVMValueRef b, LLVMValue
   return cell_ll_call(g, "llvm.fma", &type, 1, args, 3);
 }
 
+// numbers as whole vectors in memory
+static LLVMValueRef vectors_of(CellBuild *g, const double *c, int count) {
+  char name[48];
+  CellKey key = cell_key((CellKey){{5, 11}}, c, sizeof *c * (size_t)count);
+  snprintf(name, sizeof name, "vectors_%016llx", (unsigned long long)key.words[0]);
+  LLVMValueRef table = LLVMGetNamedGlobal(g->module, name);
+  if (table) return table;
+  LLVMValueRef *rows = CELL_NEW_ARRAY(g->arena, LLVMValueRef, (size_t)count);
+  for (int i = 0; i < count; i++) rows[i] = const_splat(LLVMConstReal(g->f32, c[i]), g->lanes);
+  table = LLVMAddGlobal(g->module, LLVMArrayType2(g->vf, (uint64_t)count), name);
+  LLVMSetInitializer(table, LLVMConstArray2(g->vf, rows, (uint64_t)count));
+  LLVMSetLinkage(table, LLVMInternalLinkage);
+  LLVMSetGlobalConstant(table, true);
+  return table;
+}
+
+// the same pointer, as if it depended on x: what is read there is not known before x is
+static LLVMValueRef after(CellBuild *g, LLVMValueRef pointer, LLVMValueRef x) {
+  static const char constraints[] = "=r,0,x";
+  LLVMTypeRef types[2] = {g->ptr, LLVMTypeOf(x)};
+  LLVMTypeRef type = LLVMFunctionType(g->ptr, types, 2, false);
+  LLVMValueRef nothing = LLVMGetInlineAsm(type, "", 0, constraints, sizeof constraints - 1, false,
+                                          false, LLVMInlineAsmDialectATT, false);
+  LLVMValueRef args[2] = {pointer, x};
+  LLVMValueRef call = LLVMBuildCall2(g->b, type, nothing, args, 2, "");
+  // memory(none) is 0
+  static const char *const names[] = {"memory", "nounwind", "willreturn"};
+  for (int i = 0; i < 3; i++) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(names[i], strlen(names[i]));
+    LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex,
+                             LLVMCreateEnumAttribute(g->context, kind, 0));
+  }
+  return call;
+}
+
+/* Where a loop has 16 registers, the terms of a polynomial would take them all, and what the loop itself needs would go to
+ * the stack and back. They stay in memory, an operand each of the instruction that adds them. (Volatile loads would do
+ * that too; but they keep their order among all others.) */
 LLVMValueRef cell_ll_poly(CellBuild *g, LLVMValueRef x, const double *c, int count) {
   LLVMValueRef sum = cell_ll_float(g, x, c[count - 1]);
+  if (g->isa == CELL_ISA_AVX2 && LLVMTypeOf(x) == g->vf) {
+    LLVMValueRef terms = after(g, vectors_of(g, c, count - 1), x);
+    for (int i = count - 2; i >= 0; i--) {
+      LLVMValueRef term = cell_ll_at(g, terms, cell_ll_i64(g, (int64_t)i * g->lanes));
+      sum = cell_ll_fma(g, sum, x, cell_ll_load(g, g->vf, term));
+    }
+    return sum;
+  }
   for (int i = count - 2; i >= 0; i--) sum = cell_ll_fma(g, sum, x, cell_ll_float(g, x, c[i]));
   return sum;
 }

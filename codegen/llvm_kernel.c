@@ -129,12 +129,24 @@ static int sums(const CellStmt *s) {
   return n;
 }
 
+// a function in as many vectors as its argument has: those in double would need too many registers side by side
+static bool is_chain(CellOp op) {
+  return op == CELL_OP_TANH || op == CELL_OP_EXP || op == CELL_OP_SIGMOID || op == CELL_OP_LOG;
+}
+
+static bool has_chain(const CellStmt *s) {
+  for (; s; s = s->next)
+    if (s->kind == CELL_K_LET && is_chain(s->op)) return true;
+  return false;
+}
+
 // vectors an iteration: enough to hide the chain through an accumulator of a short body, but no more than
 // there are registers for the copies of all accumulators
 static int choose_unroll(const CellBuild *g, const CellStmt *loop) {
   int n = cost(loop->body);
   int unroll = n <= 60 ? 4 : 1, registers = g->isa == CELL_ISA_AVX512 ? 16 : 8;
   if (g->lanes == 1) unroll = n <= 8 ? 2 : 1;
+  if (unroll > 2 && has_chain(loop->body)) unroll = 2; // a pair, see pair_functions
   while (unroll > 1 && unroll * sums(loop->body) > registers) unroll /= 2;
   while (unroll > 1 && loop->extent < unroll * g->lanes) unroll /= 2;
   // what is left behind the last whole iteration waits for its own chain: rather one vector more an iteration
@@ -352,11 +364,6 @@ static bool needs(const CellLower *l, const CellStmt *s, int value) {
         (l->values[s->args[i]].fused && needs(l, l->values[s->args[i]].def, value)))
       return true;
   return false;
-}
-
-// a function in as many vectors as its argument has: those in double would need too many registers side by side
-static bool is_chain(CellOp op) {
-  return op == CELL_OP_TANH || op == CELL_OP_EXP || op == CELL_OP_SIGMOID || op == CELL_OP_LOG;
 }
 
 /* An elementary function is one long chain, which a core would have to read to its end before it comes to the next one's: two
