@@ -51,6 +51,14 @@ static CellStmt *lanes_of(const CellStmt *loop) {
   return lanes;
 }
 
+// whether the iterations of a loop may be done statement by statement together
+static bool may_mix(Jam *j, CellStmt *loop) {
+  if (!fuse_iterations_independent(&j->it, loop)) return false;
+  for (int i = 0; i < j->it.written_count; i++)
+    if (j->it.written[i].step == 0) return false; // each one's own: it would need as many
+  return true;
+}
+
 static bool fits(Jam *j, CellStmt *loop) {
   CellStmt *lanes = lanes_of(loop);
   if (loop->loop != CELL_LOOP_SERIAL || loop->limit > 0 || !lanes || loop->extent % ROWS != 0 ||
@@ -66,10 +74,7 @@ static bool fits(Jam *j, CellStmt *loop) {
     sums += s->kind == CELL_K_UPDATE, statements++;
   }
   if (sums < 1 || sums > MOST_SUMS || statements > MOST_STMTS) return false;
-  if (!fuse_iterations_independent(&j->it, loop)) return false;
-  for (int i = 0; i < j->it.written_count; i++)
-    if (j->it.written[i].step == 0) return false; // each row's own: it would need as many
-  return true;
+  return may_mix(j, loop);
 }
 
 // iterations at once of a loop within lanes
@@ -89,8 +94,7 @@ static bool fits_within(Jam *j, CellStmt *loop) {
     chain = chain || (s->kind == CELL_K_LET && cell_op_info[s->op].flops >= CHAIN);
     statements++;
   }
-  return chain && sums <= MOST_SUMS && statements <= MOST_STMTS &&
-         fuse_iterations_independent(&j->it, loop);
+  return chain && sums <= MOST_SUMS && statements <= MOST_STMTS && may_mix(j, loop);
 }
 
 // with begin + rows v + row for the loop's variable v
