@@ -106,15 +106,15 @@ static LLVMValueRef vectors_of(CellBuild *g, const double *c, int count) {
   return table;
 }
 
-// the same pointer, as if it depended on x: what is read there is not known before x is
-static LLVMValueRef after(CellBuild *g, LLVMValueRef pointer, LLVMValueRef x) {
-  static const char constraints[] = "=r,0,x";
-  LLVMTypeRef types[2] = {g->ptr, LLVMTypeOf(x)};
-  LLVMTypeRef type = LLVMFunctionType(g->ptr, types, 2, false);
-  LLVMValueRef nothing = LLVMGetInlineAsm(type, "", 0, constraints, sizeof constraints - 1, false,
+LLVMValueRef cell_ll_opaque(CellBuild *g, LLVMValueRef pointer, LLVMValueRef x) {
+  const char *constraints = x ? "=r,0,x" : "=r,0";
+  unsigned count = x ? 2 : 1;
+  LLVMTypeRef types[2] = {g->ptr, x ? LLVMTypeOf(x) : NULL};
+  LLVMTypeRef type = LLVMFunctionType(g->ptr, types, count, false);
+  LLVMValueRef nothing = LLVMGetInlineAsm(type, "", 0, constraints, strlen(constraints), false,
                                           false, LLVMInlineAsmDialectATT, false);
   LLVMValueRef args[2] = {pointer, x};
-  LLVMValueRef call = LLVMBuildCall2(g->b, type, nothing, args, 2, "");
+  LLVMValueRef call = LLVMBuildCall2(g->b, type, nothing, args, count, "");
   // memory(none) is 0
   static const char *const names[] = {"memory", "nounwind", "willreturn"};
   for (int i = 0; i < 3; i++) {
@@ -131,7 +131,7 @@ static LLVMValueRef after(CellBuild *g, LLVMValueRef pointer, LLVMValueRef x) {
 LLVMValueRef cell_ll_poly(CellBuild *g, LLVMValueRef x, const double *c, int count) {
   LLVMValueRef sum = cell_ll_float(g, x, c[count - 1]);
   if (g->isa == CELL_ISA_AVX2 && LLVMTypeOf(x) == g->vf) {
-    LLVMValueRef terms = after(g, vectors_of(g, c, count - 1), x);
+    LLVMValueRef terms = cell_ll_opaque(g, vectors_of(g, c, count - 1), x);
     for (int i = count - 2; i >= 0; i--) {
       LLVMValueRef term = cell_ll_at(g, terms, cell_ll_i64(g, (int64_t)i * g->lanes));
       sum = cell_ll_fma(g, sum, x, cell_ll_load(g, g->vf, term));

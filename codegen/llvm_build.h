@@ -49,6 +49,9 @@ void cell_ll_prefetch(CellBuild *g, LLVMValueRef pointer);
 LLVMValueRef cell_ll_fma(CellBuild *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 /* p(x) = c[0] + c[1] x + ...; Horner's rule */
 LLVMValueRef cell_ll_poly(CellBuild *g, LLVMValueRef x, const double *c, int count);
+/* The same pointer, of which nothing is known any more: it is kept in a register, and what is read through it is not read
+ * ahead of time; x, a vector or NULL: nor before x is there. */
+LLVMValueRef cell_ll_opaque(CellBuild *g, LLVMValueRef pointer, LLVMValueRef x);
 /* An elementwise op on floats (llvm_math.c). */
 LLVMValueRef cell_ll_scalar_op(CellBuild *g, CellOp op, LLVMValueRef a, LLVMValueRef b,
                                LLVMValueRef c);

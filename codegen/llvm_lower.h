@@ -41,12 +41,12 @@ typedef struct {
   LLVMValueRef x[CELL_MAX_UNROLL];
 } CellLowerWaiting;
 
-/* The elementary function that was emitted last, or of which one follows another: where it begins and ends. */
+/* The elementary function that was emitted last: where it begins and ends. */
 typedef struct {
   const CellStmt *stmt; /* NULL: none, or it has its pair */
   LLVMBasicBlockRef block;
-  LLVMValueRef before,
-      last; /* the instruction before its first (NULL: it begins the block), and its last one */
+  LLVMValueRef before; /* the instruction before its first; NULL: it begins the block */
+  LLVMValueRef last;
 } CellLowerFunction;
 
 typedef struct {

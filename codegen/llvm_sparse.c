@@ -236,15 +236,6 @@ static void pack(Sparse *l, LLVMValueRef n, int vectors, LLVMValueRef mask, LLVM
   cell_ll_for_end(g, &k);
 }
 
-// The same pointer, which is kept in a register: else every load of a row would add base and index, which costs some
-// cores an instruction each.
-static LLVMValueRef in_register(CellBuild *g, LLVMValueRef p) {
-  LLVMTypeRef type = LLVMFunctionType(g->ptr, &g->ptr, 1, false);
-  LLVMValueRef nothing =
-      LLVMGetInlineAsm(type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
-  return LLVMBuildCall2(g->b, type, nothing, &p, 1, "");
-}
-
 // While rows run through their lists each fetches a part of the panel that is copied next: of the next block of k, behind
 // the last one of the next columns.
 static void fetch_next(Sparse *l, LLVMValueRef next, LLVMValueRef row, int vectors) {
@@ -311,7 +302,8 @@ static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
   offset = LLVMBuildZExt(g->b, offset, g->i64, "");
   LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);
   LLVMValueRef row = LLVMBuildInBoundsGEP2(g->b, byte, b, &offset, 1, "");
-  row = in_register(g, row);
+  // in a register: else every load of a row would add base and index, which costs some cores an instruction each
+  row = cell_ll_opaque(g, row, NULL);
   for (int v = 0; v < vectors; v++) {
     LLVMValueRef y = cell_ll_load(g, g->vf, vector_at(g, row, v));
     LLVMBuildStore(g->b, cell_ll_fma(g, x, y, LLVMBuildLoad2(g->b, g->vf, acc[v], "")), acc[v]);

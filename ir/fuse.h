@@ -329,6 +329,8 @@ void fuse_block_sums(CellKernel *k, const CellTarget *target);
 void fuse_cut_lanes(CellKernel *k, const CellTarget *target);
 void fuse_split_sums(CellKernel *k, const CellTarget *target);
 void fuse_jam_rows(CellKernel *k, const CellTarget *target);
+/* Whether statements of a body, those of loops in it apart, work out an elementary function. */
+bool fuse_has_function(const CellStmt *body);
 void fuse_whole_vectors(CellKernel *k, const CellTarget *target);
 /* row_ranges.c: last of all, if the target wants it. Tasks are tiles of so many of the rows, and none is taken to be
  * whole. */

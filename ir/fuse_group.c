@@ -181,8 +181,8 @@ static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   // a block's threads with several entries each
   if (f->target->stages && cut.extent >= SMALL_WORK) return round_up(share, 512);
   if (cut.extent >= SMALL_WORK) return round_up(share, 64);
-  // what is stored along a tile is then of whole vectors, and so is the last tile
-  if (cut.extent % (2 * wanted) == 0 && share % 8 == 0) return share;
+  // what is stored along a tile is then of whole vectors, or ends with half of one, and no tile is shorter
+  if (f->target->tune_lanes && cut.extent % (2 * wanted) == 0 && share % 8 == 0) return share;
   return round_up(share, 12);
 }
 
@@ -375,6 +375,7 @@ static void choose_ranges(const Fuse *f, FuseKernel *k) {
     work += sample_work(k->ops[i]);
   }
   if (work < (double)f->target->range_work) return;
+  // lanes may go over samples
   int32_t vector = f->target->lanes > 4 ? f->target->lanes : 4;
   k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, vector);
   if (k->tile > k->extent) k->tile = k->extent;

@@ -24,8 +24,7 @@ enum {
   ROWS = 4,          /* at once, at most */
   MOST_VECTORS = 16, /* of a row: longer ones have little to gain */
   MOST_SUMS = 2,     /* of a row: registers */
-  MOST_STMTS = 40,   /* of a row */
-  CHAIN = 10         /* operations of a function that is worth it within lanes */
+  MOST_STMTS = 40    /* of a row */
 };
 
 typedef struct {
@@ -40,6 +39,13 @@ typedef struct {
   /* by value of the row: those of all rows; the same where they have it in common */
   Values *made;
 } Jam;
+
+bool fuse_has_function(const CellStmt *body) {
+  enum { FUNCTION = 10 }; // operations at least
+  for (; body; body = body->next)
+    if (body->kind == CELL_K_LET && cell_op_info[body->op].flops >= FUNCTION) return true;
+  return false;
+}
 
 static CellStmt *lanes_of(const CellStmt *loop) {
   CellStmt *lanes = NULL;
@@ -87,14 +93,13 @@ static int rows_within(const CellStmt *loop) {
 static bool fits_within(Jam *j, CellStmt *loop) {
   if (loop->loop != CELL_LOOP_SERIAL || loop->limit > 0 || rows_within(loop) < 2) return false;
   int sums = 0, statements = 0;
-  bool chain = false;
   for (const CellStmt *s = loop->body; s; s = s->next) {
     if (s->kind == CELL_K_LOOP || s->kind == CELL_K_ACC) return false;
     sums += s->kind == CELL_K_UPDATE;
-    chain = chain || (s->kind == CELL_K_LET && cell_op_info[s->op].flops >= CHAIN);
     statements++;
   }
-  return chain && sums <= MOST_SUMS && statements <= MOST_STMTS && may_mix(j, loop);
+  return fuse_has_function(loop->body) && sums <= MOST_SUMS && statements <= MOST_STMTS &&
+         may_mix(j, loop);
 }
 
 // with begin + rows v + row for the loop's variable v

@@ -28,13 +28,11 @@ enum {
   MOST_OWN = 1 << 14,  /* floats of that */
   /* What takes more time than its operations do, as so many operations: by some 370 timings of loops of drawn networks,
    * each in both ways, on a core of the kind Zen 3. */
-  FOLD = 8,  /* the end of a sum over lanes */
-  NEXT = 24, /* a loop over a row that follows another: it waits for what that leaves */
-  REST = 8,  /* lanes of a row that do not fill a vector */
-  LOOP = 2,  /* an iteration of a loop within lanes: besides, */
-  CHAIN =
-      10, /* but nothing beside a function of so many operations, where what lanes share is an */
-  OPERAND = 16,  /* operand of instructions: with vectors of so many lanes */
+  FOLD = 8,      /* the end of a sum over lanes */
+  NEXT = 24,     /* a loop over a row that follows another: it waits for what that leaves */
+  REST = 8,      /* lanes of a row that do not fill a vector */
+  LOOP = 2,      /* an iteration of a loop within lanes */
+  OPERAND = 16,  /* lanes of vectors whose instructions take what all lanes share as an operand */
   SCALAR = 2,    /* what is worked out number by number: times */
   DIVISION = 6,  /* one operation, but not done in the time of one */
   ONE_BY_ONE = 2 /* lanes that are loaded or stored so: each */
@@ -106,10 +104,10 @@ static double along(Turn *t, CellStmt *s, int lane) {
   return sum;
 }
 
+/* What an iteration within lanes takes besides: nothing beside a function, as such iterations are jammed (jam_rows.c),
+ * unless each has to load what its lanes share. */
 static double loop_ops(const Turn *t, const CellStmt *loop) {
-  for (const CellStmt *s = loop->body; s && t->target->lanes >= OPERAND; s = s->next)
-    if (s->kind == CELL_K_LET && cell_op_info[s->op].flops >= CHAIN) return 0;
-  return LOOP;
+  return t->target->lanes >= OPERAND && fuse_has_function(loop->body) ? 0 : LOOP;
 }
 
 /* Operations of as many iterations as there are lanes, side by side; of the text: each loop that is not written

@@ -417,14 +417,14 @@ static bool updates(const CellStmt *s, const CellStmt *end, int value) {
   return false;
 }
 
-// sums that one loop within lanes adds to
-static int sums_inside(const CellStmt *s, bool in_lanes) {
+// what one iteration of a loop within lanes adds to sums: how often, or to how many
+static int sums_inside(const CellStmt *s, bool in_lanes, bool how_often) {
   int most = 0;
   for (; s; s = s->next) {
     if (s->kind != CELL_K_LOOP) continue;
-    int n = 0, inside = sums_inside(s->body, in_lanes || s->loop == CELL_LOOP_LANES);
+    int n = 0, inside = sums_inside(s->body, in_lanes || s->loop == CELL_LOOP_LANES, how_often);
     for (const CellStmt *i = s->body; i && in_lanes; i = i->next)
-      n += i->kind == CELL_K_UPDATE && !updates(s->body, i, i->value);
+      n += i->kind == CELL_K_UPDATE && (how_often || !updates(s->body, i, i->value));
     n = n > inside ? n : inside;
     most = n > most ? n : most;
   }
@@ -450,7 +450,7 @@ static void sums_of_few_lanes(void **state) {
     CellPlan *plan = checked_plan(arena, text, diag);
     int most = 0;
     for (int k = 0; k < plan->kernel_count; k++) {
-      int sums = sums_inside(plan->kernels[k]->body, false);
+      int sums = sums_inside(plan->kernels[k]->body, false, false);
       most = sums > most ? sums : most;
     }
     bool parts = many % 4 == 0 && many >= 32 && n < 2000;
@@ -459,19 +459,6 @@ static void sums_of_few_lanes(void **state) {
     cell_diag_destroy(diag);
     cell_arena_destroy(arena);
   }
-}
-
-// updates in one iteration of a loop within lanes
-static int updates_at_once(const CellStmt *s, bool in_lanes) {
-  int most = 0;
-  for (; s; s = s->next) {
-    if (s->kind != CELL_K_LOOP) continue;
-    int n = 0, inside = updates_at_once(s->body, in_lanes || s->loop == CELL_LOOP_LANES);
-    for (const CellStmt *i = s->body; i && in_lanes; i = i->next) n += i->kind == CELL_K_UPDATE;
-    n = n > inside ? n : inside;
-    most = n > most ? n : most;
-  }
-  return most;
 }
 
 /* Sums of a function of products of two rows, each entry with each: lanes go across where vectors are wide, and several
@@ -494,7 +481,7 @@ static void functions_of_pairs(void **state) {
     CellPlan *plan = checked_plan(arena, text, diag);
     int most = 0;
     for (int k = 0; k < plan->kernel_count; k++) {
-      int at_once = updates_at_once(plan->kernels[k]->body, false);
+      int at_once = sums_inside(plan->kernels[k]->body, false, true);
       most = most > at_once ? most : at_once;
     }
     if (cell_target(CELL_ISA_HOST).lanes >= 16 && most != expected)
