@@ -2,99 +2,96 @@
  * and 2^n with its special cases. */
 #include "codegen/llvm_build.h"
 
-enum { LANES = 16, ENTRIES = 32, TERMS = 5 };
+#include <string.h>
 
-/* tanh |x|, a polynomial for each eighth of an octave of y = 1/2 + 7.5 / 9.02 |x|: from 1/2, where x is 0, to 8,
- * where tanh is 1. Least relative error (Lawson's weights), coefficients rounded one after the other from the
- * highest; that of x = 0 is x + ... The entry of y is the last two bits of its exponent and the first three of its
- * mantissa, so the octave [2, 4) comes first. */
-static const double SCALE = 7.5 / 9.02, OFFSET = 0.5, TOP = 9.0199995;
-enum { INDEX_SHIFT = 20 };
-static const float tanh_terms[TERMS][ENTRIES] = {
-    {-0.0905857384,
-     0.04114962,
-     0.204532966,
-     0.369298369,
-     0.517302096,
-     0.640819848,
-     0.738796949,
-     0.813663542,
-     0.889500499,
-     0.948406219,
-     0.976927698,
-     0.990041018,
-     0.99582684,
-     0.99829483,
-     0.999318182,
-     0.999732494,
+enum { LANES = 16, ENTRIES = 32, PLAIN_TERMS = 3 };
+
+/* tanh |x|, a polynomial of degree 4 for each eighth of an octave of y = |x| + 5/8: from 5/8, where x is 0, to 10, where tanh is 1.
+ * Least relative error (Lawson's weights), coefficients rounded one after the other from the highest; that of x = 0 is x + ...
+ * The entry of y is the last two bits of its exponent and the first three of its mantissa: [2, 4) comes first, what is
+ * left of [1/2, 1) behind [8, 10).
+ *
+ * A permutation costs what a multiply-add does, a shift may go beside them. So the upper two coefficients share a word: the
+ * cubic one is all of it, whose last bits, those of the other, were known when it was rounded; that of x^4 begins at bit PACKED. */
+static const double OFFSET = 0.625, TOP = 9.0199995;
+enum { INDEX_SHIFT = 20, PACKED = 18 };
+static const float tanh_terms[PLAIN_TERMS][ENTRIES] = {
+    {-0.15886566,
+     -0.142968208,
+     -0.076134406,
+     0.0289677344,
+     0.174921453,
+     0.326179266,
+     0.449067205,
+     0.566311181,
+     0.699315846,
+     0.828605175,
+     0.904907107,
+     0.949109018,
+     0.973206699,
+     0.987278938,
+     0.993812025,
+     0.996993899,
+     0.998996377,
+     0.999721229,
      0,
-     1.82985991e-06,
-     2.32470156e-05,
-     0.000102158308,
-     0.000252375234,
-     0.000378051569,
-     0.000189018712,
-     -0.000830403238,
-     -0.00533763878,
-     -0.0206091367,
-     -0.0483743995,
-     -0.0850048289,
-     -0.121893995,
-     -0.149104342,
-     -0.158847615,
-     -0.147106826},
-    {1.45631778,
-     1.2061702,
-     0.933971167,
-     0.689755261,
-     0.49226743,
-     0.34243086,
-     0.2334892,
-     0.156656027,
-     0.085273765,
-     0.0358095579,
-     0.0145387789,
-     0.00574355619,
-     0.00221797149,
-     0.000840170309,
-     0.000313040859,
-     0.000114976086,
+     6.41990823e-07,
+     1.08624527e-05,
+     4.26064289e-05,
+     0.000177430309,
+     0.000158568859,
+     0.00031806581,
+     -0.000923999585,
+     -0.00574831944,
+     -0.017812917,
+     -0.0411492027,
+     -0.0678760484,
+     -0.100503489,
+     -0.129404441},
+    {1.60697544,
+     1.56936324,
+     1.42726171,
+     1.22746015,
+     0.981140971,
+     0.751079738,
+     0.580846131,
+     0.431085974,
+     0.276060462,
+     0.141970679,
+     0.0718426332,
+     0.0352885462,
+     0.0171894915,
+     0.00752228731,
+     0.00341567257,
+     0.00155414979,
+     0.000472941698,
+     0.000120086472,
      1,
-     0.999912441,
-     0.999355912,
-     0.997962594,
-     0.995953918,
-     0.994583249,
-     0.996203721,
-     1.00388062,
-     1.03282917,
-     1.11363328,
-     1.2366817,
-     1.37621427,
-     1.49942601,
-     1.58043754,
-     1.60685158,
-     1.57880962},
-    {-0.776628256,    -0.598318279,   -0.428122431,    -0.292293638,    -0.193423599,
-     -0.125233218,    -0.0797919184,  -0.0502136163,   -0.0250040703,   -0.00941603072,
-     -0.00346366852,  -0.00125044526, -0.000444500678, -0.000155960341, -5.41136505e-05,
-     -1.85952213e-05, 1.03161183e-05, 0.00165443937,   0.00714572659,   0.0164244212,
-     0.0265299585,    0.0321447961,   0.0269345753,    0.0052342522,    -0.0645811334,
-     -0.225235686,    -0.430024534,   -0.62955153,     -0.784000695,    -0.874502242,
-     -0.901361167,    -0.876239061},
-    {0.194033876,    0.137484565,    0.0901498273,   0.0565525219,   0.0345419869,   0.0207435284,
-     0.0123163927,   0.0072541018,   0.00329503324,  0.00111009693,  0.000369346817, 0.000121701574,
-     3.97855692e-05, 1.29204818e-05, 4.17232332e-06, 1.34077993e-06, -0.334167272,   -0.348787814,
-     -0.37318927,    -0.400812924,   -0.423482239,   -0.433720261,   -0.426273406,   -0.398984343,
-     -0.324045748,   -0.181794077,   -0.0300960541,  0.0968456939,   0.182961509,    0.227923334,
-     0.240064204,    0.230058923},
-    {-0.0189862661,   -0.0122539485,   -0.00731321424,  -0.00419487339,  -0.00235643052,
-     -0.0013089336,   -0.000722668017, -0.000397668075, -0.00016438149,  -4.9449849e-05,
-     -1.48607487e-05, -4.46462946e-06, -1.34119136e-06, -4.02887878e-07, -1.21024584e-07,
-     -3.63548729e-08, 0.0191775002,    0.0716461167,    0.112859622,     0.143879995,
-     0.163010672,     0.170021117,     0.166028962,     0.153147265,     0.122938171,
-     0.0756071433,    0.0334074497,    0.00308987405,   -0.0149301197,   -0.0233115889,
-     -0.0253699869,   -0.0238753203}};
+     0.999961257,
+     0.999649286,
+     0.998966932,
+     0.996881664,
+     0.99704957,
+     0.995168984,
+     1.00452685,
+     1.03522623,
+     1.0998435,
+     1.20647931,
+     1.31344354,
+     1.42970705,
+     1.52258527},
+    {-0.901548445,    -0.86815685,     -0.754731297,    -0.612257779,   -0.456291109,
+     -0.324990511,    -0.236538649,    -0.164788499,    -0.0970006958,  -0.0448030457,
+     -0.0206148922,   -0.00927164964,  -0.00417154375,  -0.00167991302, -0.000711519388,
+     -0.000302921777, -8.38936103e-05, -1.94596996e-05, 1.25708693e-05, 0.000913630123,
+     0.00454061059,   0.0100693461,    0.0222347677,    0.0217380282,   0.0300133526,
+     0.00357048213,   -0.0698195472,   -0.199757829,    -0.382710695,   -0.54331392,
+     -0.698775828,    -0.810773313}};
+static const uint32_t tanh_upper[ENTRIES] = {
+    0x3e75ef34, 0x3e686f30, 0x3e3f2f25, 0x3e10ef14, 0x3dc7ef01, 0x3d83aee8, 0x3d33aed3, 0x3cea2ebe,
+    0x3c7c6e9d, 0x3bd0ae6d, 0x3b2e2e42, 0x3a8f2e13, 0x39edade7, 0x392fedb5, 0x388aed87, 0x37dd2d5a,
+    0x36dead15, 0x35bcacc9, 0xbeab0f23, 0xbeb00f5d, 0xbeb9cf72, 0xbec40f80, 0xbed44f88, 0xbed40f88,
+    0xbedc4f8b, 0xbecb4f87, 0xbea34f7e, 0xbe4f8f6a, 0xbd810f4b, 0x3d350f1e, 0x3e0beeed, 0x3e496f24};
 
 // where wide vectors are emulated by pairs of narrow ones there are no such instructions
 bool cell_ll_has_wide(const CellBuild *g, LLVMValueRef x) {
@@ -103,15 +100,16 @@ bool cell_ll_has_wide(const CellBuild *g, LLVMValueRef x) {
          LLVMGetElementType(LLVMTypeOf(x)) == g->f32;
 }
 
-static LLVMValueRef entries(CellBuild *g, const float *from) {
+// 16 numbers, given by their bits
+static LLVMValueRef entries(CellBuild *g, const uint32_t *from) {
   LLVMValueRef lanes[LANES];
-  for (int i = 0; i < LANES; i++) lanes[i] = LLVMConstReal(g->f32, (double)from[i]);
-  return LLVMConstVector(lanes, LANES);
+  for (int i = 0; i < LANES; i++) lanes[i] = LLVMConstInt(g->i32, from[i], false);
+  return LLVMConstBitCast(LLVMConstVector(lanes, LANES), g->vf);
 }
 
-// terms[last five bits of the index]
-static LLVMValueRef look_up(CellBuild *g, const float *terms, LLVMValueRef index) {
-  LLVMValueRef args[3] = {entries(g, terms), index, entries(g, terms + LANES)};
+// table[last five bits of the index]
+static LLVMValueRef look_up(CellBuild *g, const uint32_t *table, LLVMValueRef index) {
+  LLVMValueRef args[3] = {entries(g, table), index, entries(g, table + LANES)};
   return cell_ll_call(g, "llvm.x86.avx512.vpermi2var.ps.512", NULL, 0, args, 3);
 }
 
@@ -120,13 +118,19 @@ LLVMValueRef cell_ll_table_tanh(CellBuild *g, LLVMValueRef x) {
   // NaN passes: the comparison with it is false
   LLVMValueRef beyond = LLVMBuildFCmp(g->b, LLVMRealOLT, top, size, "");
   size = LLVMBuildSelect(g->b, beyond, top, size, "");
-  LLVMValueRef y = cell_ll_fma(g, size, cell_ll_float(g, x, SCALE), cell_ll_float(g, x, OFFSET));
+  LLVMValueRef y = LLVMBuildFAdd(g->b, size, cell_ll_float(g, x, OFFSET), "");
   LLVMTypeRef ints = cell_ll_vector(g, g->i32, LANES);
   LLVMValueRef index =
       LLVMBuildLShr(g->b, LLVMBuildBitCast(g->b, y, ints, ""), cell_ll_int(g, x, INDEX_SHIFT), "");
-  LLVMValueRef sum = look_up(g, tanh_terms[TERMS - 1], index);
-  for (int t = TERMS - 2; t >= 0; t--)
-    sum = cell_ll_fma(g, sum, size, look_up(g, tanh_terms[t], index));
+  LLVMValueRef cubic = look_up(g, tanh_upper, index);
+  LLVMValueRef upper =
+      LLVMBuildShl(g->b, LLVMBuildBitCast(g->b, cubic, ints, ""), cell_ll_int(g, x, PACKED), "");
+  LLVMValueRef sum = cell_ll_fma(g, LLVMBuildBitCast(g->b, upper, g->vf, ""), size, cubic);
+  for (int t = PLAIN_TERMS - 1; t >= 0; t--) {
+    uint32_t bits[ENTRIES];
+    memcpy(bits, tanh_terms[t], sizeof bits);
+    sum = cell_ll_fma(g, sum, size, look_up(g, bits, index));
+  }
   LLVMValueRef sign =
       LLVMBuildAnd(g->b, LLVMBuildBitCast(g->b, x, ints, ""), cell_ll_int(g, x, INT32_MIN), "");
   sum = LLVMBuildOr(g->b, LLVMBuildBitCast(g->b, sum, ints, ""), sign, "");
