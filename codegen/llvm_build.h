@@ -259,11 +259,12 @@ void cell_ll_subsets(CellBuild *g, const CellSelect *s);
 
 /* ---- llvm_sparse.c ---- */
 
-/* out[m, n] (+)= sum over k of a[m, k] b[n, k] where many entries of a are 0: a is contiguous along k, b and out
- * along n. */
+/* out[m, n] (+)= sum over k of a[m, k] b[n, k] where many entries of a are 0: a is contiguous along k or along m, b
+ * and out along n. */
 typedef struct {
-  LLVMValueRef a, b, out; /* pointers to floats; m and k are strides a_rs, b_ks and out_rs apart */
-  int64_t a_rs, b_ks, out_rs;
+  LLVMValueRef a, b,
+      out; /* pointers to floats; m and k are strides a_rs, a_ks, b_ks and out_rs apart */
+  int64_t a_rs, a_ks, b_ks, out_rs;
   LLVMValueRef m; /* at most m_most */
   int64_t m_most, n, k;
   LLVMValueRef add;     /* i1 */

@@ -450,6 +450,7 @@ static bool leave_out(Contract *c, const Contract *terms) {
                   .b = c->b.pointer,
                   .out = c->out.pointer,
                   .a_rs = c->a.rs,
+                  .a_ks = c->a.ks,
                   .b_ks = c->b.ks,
                   .out_rs = c->out.rs,
                   .m = c->m,
@@ -678,9 +679,9 @@ static Shape shape_of(const CellContract *in) {
   shape.selects = cell_ll_selects(s, in->a_bits, in->b_bits);
   if (shape.selects) shape.all_rows = cell_ll_all_rows(s);
   shape.m_fixed = s->m_limit <= 0, shape.n_fixed = s->n_limit <= 0;
-  shape.sparse = s->sparse && !in->a_bits && !in->b_bits && shape.n_fixed && s->a.k_stride == 1 &&
-                 s->b.row_stride == 1 && s->out.k_stride == 1 && s->m >= SPARSE_M &&
-                 s->k >= SPARSE_K;
+  shape.sparse = s->sparse && !in->a_bits && !in->b_bits && shape.n_fixed && s->b.row_stride == 1 &&
+                 s->out.k_stride == 1 && (s->a.k_stride == 1 || s->a.row_stride == 1) &&
+                 s->m >= SPARSE_M && s->k >= SPARSE_K;
   return shape;
 }
 

@@ -11,6 +11,8 @@
  * runs through its list: a broadcast, and a product with a row of the panel for each vector. The sums go through out
  * between the blocks.
  *
+ * Where rows of a are not contiguous, as in a gradient, which sums over the batch, they are turned first.
+ *
  * Whether an element is 0 is not guessed but looked up: the compare of a vector selects a permutation that brings what
  * is listed to the front, all is written, and the next vector is written over what was not. */
 #include "codegen/llvm_build.h"
@@ -35,10 +37,11 @@ typedef struct {
   int64_t rows;             /* of a block of rows */
   bool in_place;            /* b is read where it is */
   int64_t pitch;            /* floats between rows of a panel */
+  int64_t turned_pitch;     /* and between those of a, turned; 0: a is read where it is */
   int64_t room;             /* entries */
   LLVMValueRef values;      /* offsets lie `room` elements behind */
   LLVMValueRef ends;        /* i32 for each list */
-  LLVMValueRef panel, table;
+  LLVMValueRef panel, table, turned;
   LLVMValueRef at; /* i64: where the next entry goes, or the next list begins */
 } Sparse;
 
@@ -62,6 +65,7 @@ static Sparse plan_of(CellBuild *g, const CellSparse *s, int vectors) {
   l.rows =
       fit >= s->m_most ? s->m_most : ceil_div(s->m_most, ceil_div(s->m_most, fit > 1 ? fit : 1));
   l.room = (l.rows * s->k + GAP + 15) / 16 * 16;
+  if (s->a_ks != 1) l.turned_pitch = ceil_div(s->k, l.step) * l.step;
   return l;
 }
 
@@ -69,12 +73,17 @@ static int64_t panel_floats(const Sparse *l) {
   return l->in_place ? 0 : l->most_k * l->pitch;
 }
 
+static int64_t turned_floats(const Sparse *l) {
+  return ceil_div(l->rows, l->step) * l->step * l->turned_pitch;
+}
+
 static double cycles_of(const Sparse *l) {
-  // of an element of a; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
+  // of an element of a, and to turn it; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
   // and of each of its vectors; of a vector that is copied
-  const double ELEMENT = 0.7, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
+  const double ELEMENT = 0.7, TURN = 0.6, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
   const CellSparse *s = l->s;
   double listed = (double)s->m_most * (double)s->k, cycles = listed * ELEMENT;
+  if (l->turned_pitch) cycles += listed * TURN;
   for (int64_t left = ceil_div(s->n, l->g->lanes); left > 0; left -= l->vectors) {
     double vectors = (double)(left < l->vectors ? left : l->vectors), entry = vectors / 2 + 0.5;
     cycles += listed / 2 * (entry > CHAIN ? entry : CHAIN);
@@ -101,7 +110,7 @@ static Sparse plan(CellBuild *g, const CellSparse *s) {
 
 int64_t cell_ll_sparse_scratch(CellBuild *g, const CellSparse *s) {
   Sparse l = plan(g, s);
-  return panel_floats(&l) + 2 * l.room + l.rows * l.k_blocks;
+  return panel_floats(&l) + turned_floats(&l) + 2 * l.room + l.rows * l.k_blocks;
 }
 
 double cell_ll_sparse_cycles(CellBuild *g, const CellSparse *s) {
@@ -180,6 +189,39 @@ static void append(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
   LLVMBuildStore(g->b, cell_ll_add(g, size, count), l->at);
 }
 
+// rows [first, first + rows) of a, and up to a square's end what nobody reads
+static void turn(Sparse *l, LLVMValueRef first, LLVMValueRef rows) {
+  CellBuild *g = l->g;
+  const CellSparse *s = l->s;
+  int side = l->step;
+  LLVMTypeRef type = cell_ll_vector(g, g->f32, side);
+  LLVMValueRef from = cell_ll_at(g, s->a, first), zero = cell_ll_i64(g, 0);
+  int64_t whole = s->k / side * side;
+  CellFor k, m;
+  for (int part = 0; part < 2; part++) {
+    int64_t begin = part == 0 ? 0 : whole, end = part == 0 ? whole : s->k;
+    if (begin == end) continue;
+    cell_ll_for_begin(g, &k, cell_ll_i64(g, begin), cell_ll_i64(g, end), side, true);
+    cell_ll_for_begin(g, &m, zero, rows, side, false);
+    LLVMValueRef line[16], out[16];
+    LLVMValueRef mask = side > 1 ? cell_ll_mask(g, side, cell_ll_sub(g, rows, m.i)) : NULL;
+    for (int i = 0; i < side; i++) {
+      line[i] = out[i] = LLVMConstNull(type);
+      if (part == 1 && i >= end - begin) continue;
+      LLVMValueRef at = cell_ll_add(g, k.i, cell_ll_i64(g, i));
+      at = cell_ll_at(g, from, cell_ll_add(g, cell_ll_mul(g, at, s->a_ks), m.i));
+      line[i] = out[i] = cell_ll_masked_load(g, type, at, mask);
+    }
+    if (side > 1) cell_ll_transpose(g, line, out);
+    LLVMValueRef to =
+        cell_ll_at(g, l->turned, cell_ll_add(g, cell_ll_mul(g, m.i, l->turned_pitch), k.i));
+    for (int i = 0; i < side; i++)
+      cell_ll_store(g, out[i], cell_ll_at(g, to, cell_ll_i64(g, i * l->turned_pitch)));
+    cell_ll_for_end(g, &m);
+    cell_ll_for_end(g, &k);
+  }
+}
+
 // the lists of rows [first, first + rows)
 static void make_lists(Sparse *l, LLVMValueRef first, LLVMValueRef rows) {
   CellBuild *g = l->g;
@@ -189,14 +231,16 @@ static void make_lists(Sparse *l, LLVMValueRef first, LLVMValueRef rows) {
   LLVMValueRef zero = cell_ll_i64(g, 0), offsets = cell_ll_alloca(g, ints);
   bool masked = l->step > GRAIN || s->k % GRAIN != 0;
   LLVMBuildStore(g->b, zero, l->at);
+  if (l->turned_pitch) turn(l, first, rows);
   CellFor block, row, k;
   cell_ll_for_begin(g, &block, zero, cell_ll_i64(g, l->k_blocks), 1, true);
   LLVMValueRef k0 = block_begin(l, block.i);
   LLVMValueRef end = block_begin(l, cell_ll_add(g, block.i, cell_ll_i64(g, 1)));
   LLVMValueRef kc = cell_ll_sub(g, end, k0);
   cell_ll_for_begin(g, &row, zero, rows, 1, false);
-  LLVMValueRef index = cell_ll_mul(g, cell_ll_add(g, first, row.i), s->a_rs);
-  LLVMValueRef from = cell_ll_at(g, s->a, cell_ll_add(g, index, k0));
+  LLVMValueRef index = l->turned_pitch ? cell_ll_mul(g, row.i, l->turned_pitch)
+                                       : cell_ll_mul(g, cell_ll_add(g, first, row.i), s->a_rs);
+  LLVMValueRef from = cell_ll_at(g, l->turned_pitch ? l->turned : s->a, cell_ll_add(g, index, k0));
   LLVMBuildStore(g->b, cell_ll_iota(g, l->step, 4 * l->pitch), offsets);
   cell_ll_for_begin(g, &k, zero, kc, l->step, true);
   LLVMValueRef mask =
@@ -355,7 +399,8 @@ static void sum_columns(Sparse *l, LLVMValueRef first, LLVMValueRef rows, LLVMVa
 void cell_ll_sparse(CellBuild *g, const CellSparse *s) {
   Sparse l = plan(g, s);
   l.panel = s->scratch;
-  l.values = cell_ll_at(g, l.panel, cell_ll_i64(g, panel_floats(&l)));
+  l.turned = cell_ll_at(g, l.panel, cell_ll_i64(g, panel_floats(&l)));
+  l.values = cell_ll_at(g, l.turned, cell_ll_i64(g, turned_floats(&l)));
   l.ends = cell_ll_at(g, l.values, cell_ll_i64(g, 2 * l.room));
   l.at = cell_ll_alloca(g, g->i64);
   if (l.step == 8) l.table = permutations(g);

@@ -239,8 +239,10 @@ const CellGraph *fuse_sparse_terms(const CellGraph *g,
 
 /* prepare.c: a copy of g in the form that the pass expects. */
 CellGraph *fuse_prepare(const CellGraph *g);
-/* whether v is an addition of two or more products over the same axes of the batch */
+/* whether v is an addition of two or more products over the same axes of the batch, or a gradient's sum */
 bool fuse_is_product_sum(const CellGraph *g, CellValue v);
+/* whether v is a matrix's gradient, a sum over the batch, and a product of two matrices, its terms */
+bool fuse_is_gradient_sum(const CellGraph *g, CellValue v);
 
 /* fuse_access.c */
 FuseIndex fuse_index_const(int64_t base);

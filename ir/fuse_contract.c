@@ -140,6 +140,34 @@ static int order_segments(const FuseEmit *e, const FuseOp *op, int *order) {
   return always > 0 ? always : 1;
 }
 
+/* ---- zeros ---- */
+
+/* Whether columns take the part of rows: products leave out zeros of the first operand, where a row of the result is
+ * contiguous. */
+static bool is_turned(const FuseOp *op, const FuseSegment *s) {
+  bool a = s->a.val->sparse, b = s->b.val->sparse && s->a.val->dtype == CELL_F;
+  return b && (!a || out_coef(op, op->loop_n) != 1);
+}
+
+static bool leaves_out_zeros(const FuseOp *op, const FuseSegment *s) {
+  return s->a.val->sparse || is_turned(op, s);
+}
+
+static void swap_views(CellView *a, CellView *b) {
+  CellView was = *a;
+  *a = *b, *b = was;
+}
+
+static void turn(CellStmt *c) {
+  CellAffine begin = c->m_begin;
+  int64_t m = c->m, limit = c->m_limit, stride = c->out.row_stride;
+  c->m = c->n, c->m_begin = c->n_begin, c->m_limit = c->n_limit;
+  c->n = m, c->n_begin = begin, c->n_limit = limit;
+  c->out.row_stride = c->out.k_stride, c->out.k_stride = stride;
+  swap_views(&c->a, &c->b);
+  swap_views(&c->u, &c->v);
+}
+
 /* ---- short products beside sparse ones ---- */
 
 enum { MOST_TERMS = 8 };
@@ -159,10 +187,10 @@ static int join_terms(const FuseOp *op, int *order, int *always, int *with) {
   for (int i = 0; i < count; i++) with[i] = -1;
   for (int i = 0; i < count && has_only_plain_loops(op); i++) {
     const FuseSegment *t = &op->segments[order[i]];
-    if (t->k_extent > MOST_TERMS || t->a.val->dtype != CELL_F || t->a.val->sparse) continue;
+    if (t->k_extent > MOST_TERMS || t->a.val->dtype != CELL_F || leaves_out_zeros(op, t)) continue;
     for (int j = 0; j < count && !gone[i]; j++) {
       const FuseSegment *s = &op->segments[order[j]];
-      if (!s->a.val->sparse || gone[j] || with[order[j]] >= 0 || s->k_extent <= MOST_TERMS ||
+      if (!leaves_out_zeros(op, s) || gone[j] || with[order[j]] >= 0 || s->k_extent <= MOST_TERMS ||
           (i < *always) != (j < *always) || s->m_offset != t->m_offset ||
           s->n_offset != t->n_offset || s->m_extent != t->m_extent || s->n_extent != t->n_extent)
         continue;
@@ -229,7 +257,8 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
                                       op->loops[l].extent, 0);
     }
     CellStmt *c = fuse_stmt(e, CELL_K_CONTRACT);
-    c->m = m, c->n = n_tile, c->k = k, c->add = add, c->sparse = s->a.val->sparse;
+    c->m = m, c->n = n_tile, c->k = k, c->add = add;
+    c->sparse = leaves_out_zeros(op, s);
     c->m_begin = c->n_begin = cell_affine(0);
     if (cut && is_ragged(e))
       c->m_begin = cell_affine_var(0, e->k->tile * repeat), c->m_limit = limit;
@@ -251,6 +280,7 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
       c->v = (CellView){fuse_place_of(e, t->b.val, false), view_base(e, op, &t->b, around),
                         loop_coef(&t->b, op->loop_n), loop_coef(&t->b, op->loop_k)};
     }
+    if (c->sparse && is_turned(op, s)) turn(c);
     while (opened-- > 0) fuse_close(e);
   }
   fuse_begin_op(e);

@@ -568,6 +568,53 @@ static int summands(const Fuse *f, const FuseRegion *r, CellValue v, const CellN
   return count + 1;
 }
 
+/* x from entry `begin` of a loop on */
+static void begin_at(FuseAccess *x, int loop, int64_t begin) {
+  FuseIndex by = fuse_index_const(begin);
+  for (int d = 0; d < x->val->rank; d++)
+    if (x->dim[d].count == 1 && x->dim[d].loop[0] == loop)
+      fuse_index_add(&x->dim[d], &by, x->dim[d].coef[0]);
+}
+
+/* a product of two matrices, added to each segment of a gradient */
+static bool add_gradient_terms(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n) {
+  int axis[CELL_MAX_AXES], dims[2][CELL_MAX_RANK], row = 0;
+  contract_loops(op, r, n, op->loop_k, axis, dims);
+  if (dims[1][0] == op->loop_m || dims[1][1] == op->loop_m) row = 1;
+  FuseAccess a = contract_operand(f, r, n->args[row], axis, dims[row]),
+             b = contract_operand(f, r, n->args[1 - row], axis, dims[1 - row]);
+  if (!plain(&a) || !plain(&b)) return false;
+  int inner = dims[row][0] == op->loop_m ? 1 : 0, count = op->segment_count;
+  FuseSegment *segments = CELL_NEW_ARRAY(f->arena, FuseSegment, 2 * count);
+  for (int i = 0; i < count; i++) {
+    FuseSegment *s = &segments[i], *t = &segments[count + i];
+    *s = *t = op->segments[i];
+    t->a = a, t->b = b, t->add = true;
+    t->k_extent = cell_node(r->g, n->args[row])->shape[inner];
+    begin_at(&t->a, op->loop_m, s->m_offset), begin_at(&t->b, op->loop_n, s->n_offset);
+  }
+  op->segments = segments, op->segment_count = 2 * count;
+  return true;
+}
+
+static bool make_gradient_sum(Fuse *f, FuseRegion *r, CellValue v) {
+  const CellNode *n = cell_node(r->g, v);
+  // where a product is a launch there are no zeros to leave out
+  if (!fuse_is_gradient_sum(r->g, v) || f->target->anchor_rows > 0) return false;
+  for (int i = 0; i < 2; i++)
+    if (r->uses[n->args[i]] > 1 || r->vals[n->args[i]]) return false;
+  const CellNode *product = cell_node(r->g, n->args[0]);
+  bool weight;
+  int param = 0;
+  if (!anchor(f, r, product, &weight, &param)) return false;
+  FuseOp *op = new_op(f, r, FUSE_CONTRACT, n, r->vals[v]);
+  out_loops(op, r->g, n);
+  if (!add_product(f, r, op, product, true, 0)) return false;
+  if (op->loop_k < 0 || !add_gradient_terms(f, r, op, cell_node(r->g, n->args[1]))) return false;
+  finish_op(f, op);
+  return true;
+}
+
 /* a sum of products: one op, the first product stored, the others added to it */
 static bool make_sum_of_products(Fuse *f, FuseRegion *r, CellValue v) {
   enum { ROOM = 16 };
@@ -734,7 +781,7 @@ FuseVal *fuse_val(Fuse *f, FuseRegion *r, CellValue v) {
   val->name = cell_arena_printf(f->arena, "%%%d", v);
   if (n->dtype == CELL_BITS) val->dtype = CELL_F;
   if (cell_op_info[n->op].scalar) {
-    if (!make_sum_of_products(f, r, v)) make_elementwise(f, r, v);
+    if (!make_sum_of_products(f, r, v) && !make_gradient_sum(f, r, v)) make_elementwise(f, r, v);
   } else if (n->op == CELL_OP_TAKE)
     make_take(f, r, v);
   else if (n->op == CELL_OP_ONE_HOT)

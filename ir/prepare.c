@@ -14,8 +14,18 @@ static bool is_elementwise(const CellNode *n) {
   return cell_op_info[n->op].scalar;
 }
 
+bool fuse_is_gradient_sum(const CellGraph *g, CellValue v) {
+  const CellNode *n = cell_node(g, v);
+  if (n->op != CELL_OP_ADD || n->axes || n->rank != 2) return false;
+  const CellNode *a = cell_node(g, n->args[0]), *b = cell_node(g, n->args[1]);
+  return a->op == CELL_OP_CONTRACT && b->op == CELL_OP_CONTRACT && a->rank == 2 && b->rank == 2 &&
+         a->over == CELL_AXIS(CELL_AXIS_BATCH) && !b->over && cell_node(g, b->args[0])->rank == 2 &&
+         cell_node(g, b->args[1])->rank == 2;
+}
+
 bool fuse_is_product_sum(const CellGraph *g, CellValue v) {
   const CellNode *n = cell_node(g, v);
+  if (fuse_is_gradient_sum(g, v)) return true;
   if (n->op != CELL_OP_ADD) return false;
   for (int i = 0; i < 2; i++) {
     const CellNode *a = cell_node(g, n->args[i]);
@@ -64,7 +74,7 @@ static CellValue flatten(CellGraph *to, const CellGraph *from, CellValue v, cons
                          void *context) {
   (void)context;
   const CellNode *n = cell_node(from, v);
-  if (n->axes) return CELL_NONE;
+  if (n->axes || fuse_is_gradient_sum(from, v)) return CELL_NONE;
   if (n->op == CELL_OP_REDUCE && n->reduce == CELL_SUM && n->rank == 0 && !n->over &&
       cell_node(to, args[0])->rank > 1)
     return cell_reduce(to, CELL_SUM, flat(to, args[0]), 1, 0);

@@ -14,6 +14,10 @@
  *
  *     scan carries (0) { carry0 = h }   ->   scan carries (0, 0, 0) inputs (W w) { carry0 = s, carry1 = u_1, carry2 = 1 }
  *
+ * The gradient of W sums over the samples. There the u are summed, and the w are multiplied once:
+ *
+ *     sum dy h^T = sum dy s^T + (sum u_1 dy) w_1^T + (sum u_2 dy) w_2^T
+ *
  * Exact in real arithmetic. In floats, where a row's mean is many times its spread, the sum loses digits that
  * subtracting first would keep; then hardly anything is 0 either. Done where a count says that what is left out is more than what is added. */
 #include "ir/fuse.h"
@@ -289,21 +293,26 @@ static CellValue from_outside(Work *w, CellValue outside) {
                     n->shape, n->axes);
 }
 
+/* the terms as a matrix of a row each; a matrix of one row is none */
+static CellValue rows_of(CellGraph *g, CellValue *vectors, int count) {
+  int32_t row[2] = {1, cell_node(g, vectors[0])->shape[0]};
+  if (count == 1) vectors[count++] = cell_full(g, cell_const(g, 0), 1, &row[1]);
+  for (int i = 0; i < count; i++) vectors[i] = cell_reshape(g, vectors[i], 2, row);
+  return cell_concat(g, count, vectors, 0);
+}
+
 /* The matrix times each w, one row each; in a body they come from outside. */
 static CellValue shared_rows(Work *w, const CellNode *n, int place, CellValue matrix,
                              const Split *x) {
   CellGraph *g = w->outer ? w->outer->to : w->to;
-  CellValue vectors[MOST_TERMS + 1];
+  CellValue vectors[MOST_TERMS + 1] = {0};
   if (w->outer) matrix = copy_to(g, w->to, matrix);
-  int32_t k = cell_node(w->to, x->s)->shape[0], row[2] = {1, k};
+  int32_t k = cell_node(w->to, x->s)->shape[0];
   for (int i = 0; i < x->count; i++) {
     CellValue by = w->outer ? copy_to(g, w->to, x->terms[i].w) : x->terms[i].w;
-    vectors[i] = cell_reshape(g, cell_full(g, by, 1, &k), 2, row);
+    vectors[i] = cell_full(g, by, 1, &k);
   }
-  // a matrix of one row is none
-  int count = x->count;
-  if (count == 1) vectors[count++] = cell_full(g, cell_const(g, 0), 2, row);
-  CellValue by = cell_concat(g, count, vectors, 0), all;
+  CellValue by = rows_of(g, vectors, x->count), all;
   bool turned =
       n->labels[place][0] != n->labels[1 - place][0]; // the summed dimension is the second
   all = cell_contract(g, by, matrix, turned ? "tk,jk->tj" : "tk,kj->tj", 0);
@@ -329,6 +338,61 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
   CellValue u = cell_concat(w->to, count, numbers, 0);
   *w->changed = true;
   return cell_op2(w->to, CELL_OP_ADD, without, cell_contract(w->to, rows, u, "ij,i->j", 0));
+}
+
+// ---- gradients of matrices ----
+
+/* Whether leaving out half of the entries of x is worth its terms where samples are summed: x has k entries, the other
+ * factor n. Every task, of which there are some, turns x and makes its lists. */
+static bool is_gradient_worth(double samples, double k, double n, int terms) {
+  return 0.4 * samples * k * n > 160 * samples * k + 2 * terms * n * (samples + k);
+}
+
+/* sum over the samples of u times y, a row for each u, some of which are the same for all samples */
+static CellValue summed_terms(Work *w, const Split *x, CellValue y, uint32_t over) {
+  CellValue numbers[MOST_TERMS + 1], sums[MOST_TERMS + 1] = {0};
+  int32_t one = 1;
+  bool vary = false;
+  for (int i = 0; i < x->count; i++) vary |= cell_node(w->to, x->terms[i].u)->axes == over;
+  if (!vary) {
+    CellValue sum = cell_sum(w->to, y, 0, over);
+    for (int i = 0; i < x->count; i++) sums[i] = cell_op2(w->to, CELL_OP_MUL, sum, x->terms[i].u);
+    return rows_of(w->to, sums, x->count);
+  }
+  int count = x->count;
+  for (int i = 0; i < count; i++) numbers[i] = cell_full(w->to, x->terms[i].u, 1, &one);
+  if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
+  return cell_contract(w->to, y, cell_concat(w->to, count, numbers, 0), "i,t->ti", over);
+}
+
+static CellValue split_gradient(Work *w, const CellNode *n, const CellValue *args) {
+  if (w->outer || n->over != CELL_AXIS(CELL_AXIS_BATCH) || n->axes || n->rank != 2)
+    return CELL_NONE;
+  const CellNode *factor[2] = {cell_node(w->to, args[0]), cell_node(w->to, args[1])};
+  for (int i = 0; i < 2; i++)
+    if (factor[i]->rank != 1 || factor[i]->dtype != CELL_F || factor[i]->axes != n->over)
+      return CELL_NONE;
+  double samples = (double)cell_extent(w->to, n->over);
+  for (int i = 0; i < 2; i++) {
+    int32_t k = cell_node(w->to, args[i])->shape[0],
+            others = cell_node(w->to, args[1 - i])->shape[0];
+    if (!w->always && !is_gradient_worth(samples, k, others, 1)) continue;
+    Split x = split_of(w, args[i], 0);
+    if (!x.exists || x.count == 0) continue;
+    if (!w->always && !is_gradient_worth(samples, k, others, x.count)) continue;
+    CellValue product[2] = {args[0], args[1]}, vectors[MOST_TERMS + 1] = {0};
+    product[i] = x.s;
+    CellValue without = cell_rebuild(w->to, n, product);
+    CellValue sums = summed_terms(w, &x, args[1 - i], n->over);
+    for (int t = 0; t < x.count; t++) vectors[t] = cell_full(w->to, x.terms[t].w, 1, &k);
+    CellValue shared = rows_of(w->to, vectors, x.count);
+    // of the result: the label of x first, or second
+    bool first = n->labels[2][0] == n->labels[i][0];
+    *w->changed = true;
+    return cell_op2(w->to, CELL_OP_ADD, without,
+                    cell_contract(w->to, sums, shared, first ? "ti,tj->ji" : "ti,tj->ij", 0));
+  }
+  return CELL_NONE;
 }
 
 // ---- scans ----
@@ -495,7 +559,7 @@ static CellValue replace(CellGraph *to, const CellGraph *from, CellValue v, cons
   w->to = to;
   int which;
   switch ((int)n->op) {
-  case CELL_OP_CONTRACT: return split_product(w, n, args);
+  case CELL_OP_CONTRACT: return n->over ? split_gradient(w, n, args) : split_product(w, n, args);
   case CELL_OP_SCAN: return split_scan(w, n, args);
   case CELL_OP_RESULT:
     for (int i = 0; i < w->scan_count; i++)

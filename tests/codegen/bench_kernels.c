@@ -175,6 +175,10 @@ int main(int argc, char **argv) {
       {"small", 32, 512, 112, false, true, false, false},
       {"small", 32, 48, 48, false, true, false, false},
       {"small", 32, 64, 64, false, true, false, false},
+      {"backward, weights", 400, 400, 512, true, true, false, false},
+      {"backward, weights", 200, 200, 512, true, true, false, false},
+      {"small, weights", 64, 64, 64, true, true, false, false},
+      {"small, weights", 48, 48, 64, true, true, false, false},
   };
   CellIsa isa = CELL_ISA_HOST;
   if (argc > 1)

@@ -95,7 +95,34 @@ static void layer_norm(void **state) {
   cell_arena_destroy(arena);
 }
 
+/* The gradient of a matrix behind it: the samples' numbers are summed beside the product. */
+static void gradient(void **state) {
+  (void)state;
+  CellArena *arena = cell_arena_create();
+  CellGraph *g =
+      cell_test_parse(arena, "graph norm\n"
+                             "axis time 1\n"
+                             "axis batch 512\n"
+                             "axis candidate 1\n"
+                             "%0 = input \"x\" : f[128] {batch}\n"
+                             "%1 = relu %0 : f[128] {batch}\n"
+                             "%2 = reduce sum %1 dims [0] : f {batch}\n"
+                             "%3 = sub %1, %2 : f[128] {batch}\n"
+                             "%4 = input \"dy\" : f[1024] {batch}\n"
+                             "%5 = contract %4, %3 \"i,j->ji\" over {batch} : f[128,1024] {}\n"
+                             "output \"dw\" %5\n");
+  const CellGraph *apart = fuse_sparse_terms(g, false);
+  assert_int_equal(sparse_products(arena, g, NULL), 0);
+  assert_int_equal(sparse_products(arena, apart, NULL), 1);
+  assert_true(fuse_is_gradient_sum(apart, apart->outputs[0].value));
+  // of few samples the terms would be as much as what is left out
+  g->axes[CELL_AXIS_BATCH].extent = 4;
+  assert_ptr_equal(fuse_sparse_terms(g, false), g);
+  cell_arena_destroy(arena);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(chains), cmocka_unit_test(layer_norm)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(chains), cmocka_unit_test(layer_norm),
+                                     cmocka_unit_test(gradient)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

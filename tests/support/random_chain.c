@@ -98,6 +98,13 @@ static void scan(Maker *m, CellValue *first, CellValue *second) {
   *first = cell_result(outer, v, 0), *second = cell_result(outer, v, 1);
 }
 
+/* what a gradient is: a sum over the samples of two vectors' products */
+static CellValue summed(Maker *m, CellValue x, CellValue y) {
+  static const char *const labels[4] = {"i,j->ij", "i,j->ji", "i,j->ij", "i,j->ji"};
+  int how = below(m, 4);
+  return cell_contract(m->g, how < 2 ? x : y, how < 2 ? y : x, labels[how], CELL_AXIS(1));
+}
+
 CellGraph *cell_random_chain(CellArena *arena, uint64_t seed, int scale) {
   CellGraph *g = cell_graph_create(arena, "chain");
   g->axes[0].extent = STEPS, g->axes[1].extent = scale > 1 ? 37 : 3;
@@ -107,8 +114,14 @@ CellGraph *cell_random_chain(CellArena *arena, uint64_t seed, int scale) {
   scan(&m, &a, &b);
   CellValue h = layer(&m, pair(&m, x, pair(&m, a, b)), 5 * scale);
   CellValue both = pair(&m, h, below(&m, 2) ? a : x);
-  cell_output(g, "y", linear(&m, both, 3 * scale));
+  CellValue y = linear(&m, both, 3 * scale);
+  cell_output(g, "y", y);
   cell_output(g, "h", h);
   if (below(&m, 2)) cell_output(g, "b", b);
+  // of a size where what cancels out is seen in floats too
+  CellValue t = cell_op1(g, CELL_OP_TANH, y), factors[4] = {t, t, h, cell_op1(g, CELL_OP_RELU, t)};
+  CellValue dw = summed(&m, below(&m, 2) ? h : both, factors[below(&m, 4)]);
+  cell_output(g, "dw", dw);
+  if (below(&m, 2)) cell_output(g, "norm", cell_sum(g, cell_op2(g, CELL_OP_MUL, dw, dw), 3, 0));
   return g;
 }

@@ -5,7 +5,8 @@
 
 #include "ir/ir.h"
 
-/* Widths go with `scale`: some entries and three samples for 1, else 37 samples. Outputs "y", "h", sometimes "b". */
+/* Widths go with `scale`: some entries and three samples for 1, else 37 samples. Outputs "y", "h", a sum over the
+ * samples "dw", sometimes "b" and what "dw" squared adds up to, "norm". */
 CellGraph *cell_random_chain(CellArena *arena, uint64_t seed, int scale);
 
 #endif
