@@ -12,7 +12,10 @@
 
 #include "ir/fuse.h"
 
-enum { SMALL_WORK = 8192 };
+enum {
+  SMALL_WORK = 8192,
+  FAR_WORK = 1 << 22 /* of a sample: parameters of as many products do not stay near */
+};
 
 static int64_t loop_product(const FuseOp *op) {
   int64_t p = 1;
@@ -163,6 +166,12 @@ static int32_t round_up(int32_t n, int32_t to) {
   return (n + to - 1) / to * to;
 }
 
+/* one tile for each core */
+static int32_t core_share(int32_t tasks_wanted, int32_t extent) {
+  int32_t cores = (tasks_wanted + 1) / 2;
+  return round_up((extent + cores - 1) / cores, 4);
+}
+
 /* tile of a task, from the shape and target alone; it may be more than there is */
 static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_NONE || cut.task == FUSE_TASK_CANDIDATES) return 1;
@@ -171,7 +180,7 @@ static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_BATCH) {
     // parameters are read once a tile, so tiles are large, one a core if the batch is small; a tile's values
     // should stay near, so not too large
-    int32_t cores = (wanted + 1) / 2, tile = round_up((cut.extent + cores - 1) / cores, 4);
+    int32_t tile = core_share(wanted, cut.extent);
     return tile < 16 ? 16 : tile > 128 ? 128 : tile;
   }
   if (cut.task == FUSE_TASK_COLUMNS)
@@ -366,7 +375,8 @@ static bool cuts_columns(const FuseOp *op) {
 }
 
 /* Kernels with much to do for each sample: their tiles may be larger by a quarter than an equal share, so that a range
- * of more samples need not be two. */
+ * of more samples need not be two. Where a tile reads so many parameters that they come from far each time, it has
+ * twice the samples. */
 static void choose_ranges(const Fuse *f, FuseKernel *k) {
   if (f->target->range_work <= 0 || k->task != FUSE_TASK_BATCH || k->apart || k->tasks < 2) return;
   double work = 0;
@@ -377,6 +387,11 @@ static void choose_ranges(const Fuse *f, FuseKernel *k) {
   if (work < (double)f->target->range_work) return;
   // lanes may go over samples
   int32_t vector = f->target->lanes > 4 ? f->target->lanes : 4;
+  if (work >= FAR_WORK && f->target->batch_tile <= 0) {
+    int32_t share =
+        core_share(f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8, k->extent);
+    if (share > k->tile) k->tile = share > 2 * k->tile ? 2 * k->tile : share;
+  }
   k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, vector);
   if (k->tile > k->extent) k->tile = k->extent;
   k->tasks = (k->extent + k->tile - 1) / k->tile;
