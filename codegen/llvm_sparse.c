@@ -1,10 +1,10 @@
 /* llvm_sparse.c - contractions of floats whose first operand is mostly zeros, as after a relu: what is multiplied by 0
  * is left out.
  *
- * k is cut into blocks. For each block and each row of a, a list names what is not 0: where the row of b begins in a
- * panel of the block, in bytes, and the value. With panels of 8 columns the row [0 2 0 0 -1 3] gives
+ * k is cut into blocks. For each block and each row of a, a list names what is not 0: the value, and where the row of b
+ * begins in a panel of the block, in bytes. With panels of 8 columns the row [0 2 0 0 -1 3] gives
  *
- *     offsets 32 128 160   values 2 -1 3
+ *     2 at 32   -1 at 128   3 at 160
  *
  * Lists lie end to end, in the order in which they are read; a list ends where the next begins. Then, for as many columns
  * as the registers hold and a block of k, b's part is copied into a panel that stays in the first level, and every row
@@ -39,7 +39,7 @@ typedef struct {
   int64_t pitch;            /* floats between rows of a panel */
   int64_t turned_pitch;     /* and between those of a, turned; 0: a is read where it is */
   int64_t room;             /* entries */
-  LLVMValueRef values;      /* offsets lie `room` elements behind */
+  LLVMValueRef entries;     /* value and offset of each */
   LLVMValueRef ends;        /* i32 for each list */
   LLVMValueRef panel, table, turned;
   LLVMValueRef at; /* i64: where the next entry goes, or the next list begins */
@@ -153,6 +153,21 @@ static LLVMValueRef permutations(CellBuild *g) {
   return f;
 }
 
+// value, offset, value, offset ...
+static LLVMValueRef beside(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
+  CellBuild *g = l->g;
+  LLVMValueRef values = LLVMBuildBitCast(g->b, x, LLVMTypeOf(offsets), ""), picks[32];
+  if (l->step == 1) {
+    LLVMValueRef pair = LLVMGetUndef(LLVMVectorType(g->i32, 2));
+    pair = LLVMBuildInsertElement(g->b, pair, values, LLVMConstInt(g->i32, 0, false), "");
+    return LLVMBuildInsertElement(g->b, pair, offsets, LLVMConstInt(g->i32, 1, false), "");
+  }
+  for (int i = 0; i < 2 * l->step; i++)
+    picks[i] = LLVMConstInt(g->i32, (unsigned)(i / 2 + i % 2 * l->step), false);
+  LLVMValueRef order = LLVMConstVector(picks, (unsigned)(2 * l->step));
+  return LLVMBuildShuffleVector(g->b, values, offsets, order, "");
+}
+
 // appends what of x is not 0; offsets: of the rows of the panel
 static void append(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
   CellBuild *g = l->g;
@@ -183,9 +198,8 @@ static void append(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
       offsets = cell_ll_call(g, "llvm.x86.avx2.permd", NULL, 0, args, 2);
     }
   }
-  LLVMValueRef to = cell_ll_at(g, l->values, size);
-  cell_ll_store(g, x, to);
-  cell_ll_store(g, offsets, cell_ll_at(g, to, cell_ll_i64(g, l->room)));
+  LLVMValueRef to = cell_ll_at(g, l->entries, cell_ll_mul(g, size, 2));
+  cell_ll_store(g, beside(l, x, offsets), to);
   LLVMBuildStore(g->b, cell_ll_add(g, size, count), l->at);
 }
 
@@ -319,6 +333,29 @@ static void add_terms(Sparse *l, const Terms *terms, int vectors, LLVMValueRef m
   cell_ll_if_end(g, &first);
 }
 
+// The value of an entry in all lanes, and its row of the panel. With wide vectors an instruction that brings a number from memory to
+// all lanes takes as long as one that loads a row's vector, and part of what multiplies: there it comes from a register.
+static LLVMValueRef read_entry(Sparse *l, LLVMValueRef at, LLVMValueRef b, LLVMValueRef *row) {
+  CellBuild *g = l->g;
+  LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);
+  LLVMValueRef x, offset;
+  if (g->lanes == 16) {
+    LLVMValueRef entry = cell_ll_opaque(g, cell_ll_load(g, g->ptr, at), NULL);
+    entry = LLVMBuildPtrToInt(g->b, entry, g->i64, "");
+    x = cell_ll_splat(g, LLVMBuildTrunc(g->b, entry, g->i32, ""), g->lanes);
+    x = LLVMBuildBitCast(g->b, x, g->vf, "");
+    offset = LLVMBuildLShr(g->b, entry, cell_ll_i64(g, 32), "");
+  } else {
+    x = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
+    offset = cell_ll_load(g, g->i32, cell_ll_at(g, at, cell_ll_i64(g, 1)));
+    offset = LLVMBuildZExt(g->b, offset, g->i64, "");
+  }
+  *row = LLVMBuildInBoundsGEP2(g->b, byte, b, &offset, 1, "");
+  // in a register: else every load of a row would add base and index, which costs some cores an instruction each
+  *row = cell_ll_opaque(g, *row, NULL);
+  return x;
+}
+
 // One row of a block: the list that begins at l->at, which goes on to the next. b: the panel
 static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
                     LLVMValueRef from_out, LLVMValueRef b, LLVMValueRef list, const Terms *terms) {
@@ -340,14 +377,8 @@ static void sum_row(Sparse *l, LLVMValueRef out, int vectors, LLVMValueRef mask,
   end = LLVMBuildZExt(g->b, end, g->i64, "");
   LLVMBuildStore(g->b, end, l->at);
   cell_ll_for_begin(g, &entry, begin, end, 1, false);
-  LLVMValueRef at = cell_ll_at(g, l->values, entry.i);
-  LLVMValueRef x = cell_ll_splat(g, cell_ll_load(g, g->f32, at), g->lanes);
-  LLVMValueRef offset = cell_ll_load(g, g->i32, cell_ll_at(g, at, cell_ll_i64(g, l->room)));
-  offset = LLVMBuildZExt(g->b, offset, g->i64, "");
-  LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);
-  LLVMValueRef row = LLVMBuildInBoundsGEP2(g->b, byte, b, &offset, 1, "");
-  // in a register: else every load of a row would add base and index, which costs some cores an instruction each
-  row = cell_ll_opaque(g, row, NULL);
+  LLVMValueRef at = cell_ll_at(g, l->entries, cell_ll_mul(g, entry.i, 2)), row;
+  LLVMValueRef x = read_entry(l, at, b, &row);
   for (int v = 0; v < vectors; v++) {
     LLVMValueRef y = cell_ll_load(g, g->vf, vector_at(g, row, v));
     LLVMBuildStore(g->b, cell_ll_fma(g, x, y, LLVMBuildLoad2(g->b, g->vf, acc[v], "")), acc[v]);
@@ -400,8 +431,8 @@ void cell_ll_sparse(CellBuild *g, const CellSparse *s) {
   Sparse l = plan(g, s);
   l.panel = s->scratch;
   l.turned = cell_ll_at(g, l.panel, cell_ll_i64(g, panel_floats(&l)));
-  l.values = cell_ll_at(g, l.turned, cell_ll_i64(g, turned_floats(&l)));
-  l.ends = cell_ll_at(g, l.values, cell_ll_i64(g, 2 * l.room));
+  l.entries = cell_ll_at(g, l.turned, cell_ll_i64(g, turned_floats(&l)));
+  l.ends = cell_ll_at(g, l.entries, cell_ll_i64(g, 2 * l.room));
   l.at = cell_ll_alloca(g, g->i64);
   if (l.step == 8) l.table = permutations(g);
   LLVMValueRef zero = cell_ll_i64(g, 0);
