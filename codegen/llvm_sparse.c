@@ -25,6 +25,7 @@ enum {
   LISTS_BYTES = 1 << 20, /* of all rows that pass a panel before the next ones */
   AHEAD = 8,             /* rows of b that are fetched ahead of the one that is copied */
   FAR_BYTES = 1 << 20,   /* of b, from which on it does not stay in the second level */
+  WIDE = 16,             /* lanes, where an entry's value comes from a register */
   GAP = 32               /* elements that may be written past the end of lists */
 };
 
@@ -77,18 +78,21 @@ static int64_t turned_floats(const Sparse *l) {
   return ceil_div(l->rows, l->step) * l->step * l->turned_pitch;
 }
 
+// about, for cores that begin two multiplications of vectors a cycle
 static double cycles_of(const Sparse *l) {
-  // of an element of a, and to turn it; of an entry at least, whose sums wait for the one before; of a list, whose end is guessed wrong,
-  // and of each of its vectors; of a vector that is copied
-  const double ELEMENT = 0.7, TURN = 0.6, CHAIN = 3.5, LIST = 20, SUM = 2, COPY = 1.75;
+  // of an element of a, and to turn it; of an entry at least, whose sums wait for the one before; of a vector that is copied
+  const double ELEMENT = 0.7, TURN = 0.6, CHAIN = 3.5, COPY = 1.75;
+  // of an entry beside its vectors; of a list, whose end is guessed wrong, and of each of its vectors; of a row that is copied
+  bool wide = l->g->lanes == WIDE;
+  double each = wide ? 0.25 : 0.5, list = wide ? 12 : 20, sum = wide ? 3 : 2, row = wide ? 6 : 0;
   const CellSparse *s = l->s;
   double listed = (double)s->m_most * (double)s->k, cycles = listed * ELEMENT;
   if (l->turned_pitch) cycles += listed * TURN;
   for (int64_t left = ceil_div(s->n, l->g->lanes); left > 0; left -= l->vectors) {
-    double vectors = (double)(left < l->vectors ? left : l->vectors), entry = vectors / 2 + 0.5;
+    double vectors = (double)(left < l->vectors ? left : l->vectors), entry = vectors / 2 + each;
     cycles += listed / 2 * (entry > CHAIN ? entry : CHAIN);
-    cycles += (double)(s->m_most * l->k_blocks) * (LIST + SUM * vectors);
-    if (!l->in_place) cycles += (double)s->k * COPY * vectors;
+    cycles += (double)(s->m_most * l->k_blocks) * (list + sum * vectors);
+    if (!l->in_place) cycles += (double)s->k * (row + COPY * vectors);
   }
   return cycles;
 }
@@ -339,7 +343,7 @@ static LLVMValueRef read_entry(Sparse *l, LLVMValueRef at, LLVMValueRef b, LLVMV
   CellBuild *g = l->g;
   LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);
   LLVMValueRef x, offset;
-  if (g->lanes == 16) {
+  if (g->lanes == WIDE) {
     LLVMValueRef entry = cell_ll_opaque(g, cell_ll_load(g, g->ptr, at), NULL);
     entry = LLVMBuildPtrToInt(g->b, entry, g->i64, "");
     x = cell_ll_splat(g, LLVMBuildTrunc(g->b, entry, g->i32, ""), g->lanes);
