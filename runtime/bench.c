@@ -115,6 +115,21 @@ bool cell_bench_program(CellNetwork *n, const char *program, const CellTimingOpt
   return ok;
 }
 
+bool cell_bench_expect(CellNetwork *n, const CellEnvKind *env, double *update, double *act,
+                       CellDiag *diag) {
+  const CellTimingOptions timing = {.warmup_seconds = -1, .seconds = 0.3, .least = 2, .most = 20};
+  CellTiming updates = {0}, acts = {0};
+  cell_network_init(n, 0, cell_spec_train(n->spec)->init_shared);
+  cell_bench_fill(n, env ? env->observation.density : 0.1, 0);
+  if (env) cell_bench_fill_play(n, env, 0);
+  bool ok = cell_bench_program(n, "update", &timing, &updates, diag) &&
+            cell_bench_program(n, "act", &timing, &acts, diag);
+  *update = updates.least, *act = acts.least;
+  free(updates.launches);
+  free(acts.launches);
+  return ok;
+}
+
 int64_t cell_bench_peak_bytes(void) {
   struct rusage usage;
   return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;

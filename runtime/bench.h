@@ -39,6 +39,12 @@ double cell_bench_zeros_left(CellNetwork *network, const char *program, CellDiag
 bool cell_bench_program(CellNetwork *network, const char *program, const CellTimingOptions *options,
                         CellTiming *timing, CellDiag *diag);
 
+/* Seconds of an update and of a step of acting, as a run in `env` (NULL: of observations with one bit in ten set) will
+ * find them: with drawn parameters, as zeros would pass sooner, and the least of at least two, as the first one touches
+ * every page. The network is to be initialised anew. false on errors, reported to diag. */
+bool cell_bench_expect(CellNetwork *network, const CellEnvKind *env, double *update, double *act,
+                       CellDiag *diag);
+
 /* Multiplications and additions a second that OpenBLAS, opened at run time, reaches in the product of
  * two 1024 x 1024 matrices of floats: the median of five. 0 if there is no OpenBLAS. */
 double cell_bench_sgemm(int threads);

@@ -76,20 +76,10 @@ static void count(const Options *o, const CellNetwork *n, Figures *f) {
 
 static void measure(const Options *o, CellNetwork *n, Figures *f) {
   CellDiag *diag = cell_diag_create();
-  /* as a run is announced (cmd_train.c): the first one touches every page of the arena */
-  CellTimingOptions timing = {.warmup_seconds = -1, .seconds = 0.5, .least = 2, .most = 100};
-  CellTiming update = {0}, act = {0};
   const CellTrain *train = cell_spec_train(n->spec);
-  cell_network_init(n, 0, false);
-  cell_bench_fill(n, o->env ? o->env->observation.density : 0.1, 0);
-  if (o->env) cell_bench_fill_play(n, o->env, 0);
-  f->measured = cell_bench_program(n, "update", &timing, &update, diag) &&
-                cell_bench_program(n, "act", &timing, &act, diag);
-  f->update_seconds = update.least, f->act_seconds = act.least;
-  f->run_seconds =
-      update.least * (double)cell_trainer_updates(train) + act.least * (double)train->steps;
-  free(update.launches);
-  free(act.launches);
+  f->measured = cell_bench_expect(n, o->env, &f->update_seconds, &f->act_seconds, diag);
+  f->run_seconds = f->update_seconds * (double)cell_trainer_updates(train) +
+                   f->act_seconds * (double)train->steps;
   cell_diag_destroy(diag);
 }
 

@@ -155,30 +155,16 @@ static bool try_environment(Options *o, CellDiag *diag) {
   return true;
 }
 
-/* From a few updates and steps on stand-in data, before the parameters are drawn (they are zero, and
- * drawing them clears every state again). Negative when a program fails; the failure will show again
- * where it matters. */
+/* From a few updates and steps on stand-in data, before the run's own parameters are drawn, which clears
+ * every state again. Negative when a program fails; the failure will show again where it matters. */
 static double expected_seconds(CellNetwork *network, const Options *o, double *update_seconds) {
   const CellTrain *train = cell_spec_train(network->spec);
   CellDiag *diag = cell_diag_create();
-  /* Two at least, and the lesser: the first one touches every page of the arena. */
-  CellTimingOptions timing = {.warmup_seconds = -1, .seconds = 0.3, .least = 2, .most = 20};
-  CellTiming update = {0}, act = {0};
-  /* not with parameters of zero, through which products pass sooner */
-  cell_network_init(network, 0, train->init_shared);
-  cell_bench_fill(network, o->env->observation.density, 0);
-  cell_bench_fill_play(network, o->env, 0);
-  bool ok = cell_bench_program(network, "update", &timing, &update, diag) &&
-            cell_bench_program(network, "act", &timing, &act, diag);
-  *update_seconds = update.least;
-  double seconds = -1;
-  if (ok) {
-    seconds = update.least * (double)cell_trainer_updates(train) +
-              act.least * (double)train->steps / o->network.envs +
-              o->env_seconds * (double)train->steps;
+  double act, seconds = -1;
+  if (cell_bench_expect(network, o->env, update_seconds, &act, diag)) {
+    seconds = *update_seconds * (double)cell_trainer_updates(train) +
+              act * (double)train->steps / o->network.envs + o->env_seconds * (double)train->steps;
   }
-  free(update.launches);
-  free(act.launches);
   cell_diag_destroy(diag);
   return seconds;
 }
