@@ -166,21 +166,25 @@ static int32_t round_up(int32_t n, int32_t to) {
   return (n + to - 1) / to * to;
 }
 
-/* one tile for each core */
-static int32_t core_share(int32_t tasks_wanted, int32_t extent) {
-  int32_t cores = (tasks_wanted + 1) / 2;
-  return round_up((extent + cores - 1) / cores, 4);
+static int32_t tasks_wanted(const Fuse *f) {
+  return f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
+}
+
+/* samples of a tile if each core has one */
+static int32_t core_share(const Fuse *f, int32_t samples) {
+  int32_t cores = (tasks_wanted(f) + 1) / 2;
+  return round_up((samples + cores - 1) / cores, 4);
 }
 
 /* tile of a task, from the shape and target alone; it may be more than there is */
 static int32_t wanted_tile(const Fuse *f, FuseCut cut) {
   if (cut.task == FUSE_TASK_NONE || cut.task == FUSE_TASK_CANDIDATES) return 1;
   if (cut.task == FUSE_TASK_BATCH && f->target->batch_tile > 0) return f->target->batch_tile;
-  int32_t wanted = f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8;
+  int32_t wanted = tasks_wanted(f);
   if (cut.task == FUSE_TASK_BATCH) {
     // parameters are read once a tile, so tiles are large, one a core if the batch is small; a tile's values
     // should stay near, so not too large
-    int32_t tile = core_share(wanted, cut.extent);
+    int32_t tile = core_share(f, cut.extent);
     return tile < 16 ? 16 : tile > 128 ? 128 : tile;
   }
   if (cut.task == FUSE_TASK_COLUMNS)
@@ -388,8 +392,7 @@ static void choose_ranges(const Fuse *f, FuseKernel *k) {
   // lanes may go over samples
   int32_t vector = f->target->lanes > 4 ? f->target->lanes : 4;
   if (work >= FAR_WORK && f->target->batch_tile <= 0) {
-    int32_t share =
-        core_share(f->target->tasks_wanted > 0 ? f->target->tasks_wanted : 8, k->extent);
+    int32_t share = core_share(f, k->extent);
     if (share > k->tile) k->tile = share > 2 * k->tile ? 2 * k->tile : share;
   }
   k->ranges = true, k->tile = round_up(k->tile + k->tile / 4, vector);

@@ -441,6 +441,14 @@ static bool is_bits(const FuseRegion *r, CellValue v) {
   return n->dtype == CELL_BITS;
 }
 
+/* x from entry `begin` of a loop on */
+static void begin_at(FuseAccess *x, int loop, int64_t begin) {
+  FuseIndex by = fuse_index_const(begin);
+  for (int d = 0; d < x->val->rank; d++)
+    if (x->dim[d].count == 1 && x->dim[d].loop[0] == loop)
+      fuse_index_add(&x->dim[d], &by, x->dim[d].coef[0]);
+}
+
 /* The segments of one product, appended to the op's. False if an operand is not plain; the op is then
  * not usable. */
 static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, bool weight,
@@ -506,10 +514,7 @@ static bool add_product(Fuse *f, FuseRegion *r, FuseOp *op, const CellNode *n, b
       } else if (a[i].extent >= 0) {
         // the parameter is read from the piece's first column on
         s->k_extent = a[i].extent;
-        FuseIndex begin = fuse_index_const(a[i].begin);
-        for (int d = 0; d < s->b.val->rank; d++)
-          if (s->b.dim[d].count == 1 && s->b.dim[d].loop[0] == op->loop_k)
-            fuse_index_add(&s->b.dim[d], &begin, s->b.dim[d].coef[0]);
+        begin_at(&s->b, op->loop_k, a[i].begin);
         s->add |= i > 0;
       }
     }
@@ -566,14 +571,6 @@ static int summands(const Fuse *f, const FuseRegion *r, CellValue v, const CellN
     return -1;
   out[count] = n;
   return count + 1;
-}
-
-/* x from entry `begin` of a loop on */
-static void begin_at(FuseAccess *x, int loop, int64_t begin) {
-  FuseIndex by = fuse_index_const(begin);
-  for (int d = 0; d < x->val->rank; d++)
-    if (x->dim[d].count == 1 && x->dim[d].loop[0] == loop)
-      fuse_index_add(&x->dim[d], &by, x->dim[d].coef[0]);
 }
 
 /* a product of two matrices, added to each segment of a gradient */

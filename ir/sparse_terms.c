@@ -301,6 +301,16 @@ static CellValue rows_of(CellGraph *g, CellValue *vectors, int count) {
   return cell_concat(g, count, vectors, 0);
 }
 
+/* the u of the terms, as a vector */
+static CellValue numbers_of(CellGraph *g, const Split *x) {
+  CellValue numbers[MOST_TERMS + 1];
+  int32_t one = 1;
+  int count = x->count;
+  for (int i = 0; i < count; i++) numbers[i] = cell_full(g, x->terms[i].u, 1, &one);
+  if (count == 1) numbers[count++] = cell_full(g, cell_const(g, 0), 1, &one);
+  return cell_concat(g, count, numbers, 0);
+}
+
 /* The matrix times each w, one row each; in a body they come from outside. */
 static CellValue shared_rows(Work *w, const CellNode *n, int place, CellValue matrix,
                              const Split *x) {
@@ -327,15 +337,10 @@ static CellValue split_product(Work *w, const CellNode *n, const CellValue *args
   Split x = split_of(w, vector, 0);
   if (!x.exists || x.count == 0 || !is_product_worth(w, w->to, vector, matrix, x.count))
     return CELL_NONE;
-  CellValue product[2] = {args[0], args[1]}, numbers[MOST_TERMS + 1];
+  CellValue product[2] = {args[0], args[1]};
   product[1 - place] = x.s;
   CellValue without = cell_rebuild(w->to, n, product);
-  int32_t one = 1;
-  for (int i = 0; i < x.count; i++) numbers[i] = cell_full(w->to, x.terms[i].u, 1, &one);
-  CellValue rows = shared_rows(w, n, place, matrix, &x);
-  int count = x.count;
-  if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
-  CellValue u = cell_concat(w->to, count, numbers, 0);
+  CellValue rows = shared_rows(w, n, place, matrix, &x), u = numbers_of(w->to, &x);
   *w->changed = true;
   return cell_op2(w->to, CELL_OP_ADD, without, cell_contract(w->to, rows, u, "ij,i->j", 0));
 }
@@ -350,19 +355,13 @@ static bool is_gradient_worth(double samples, double k, double n, int terms) {
 
 /* sum over the samples of u times y, a row for each u, some of which are the same for all samples */
 static CellValue summed_terms(Work *w, const Split *x, CellValue y, uint32_t over) {
-  CellValue numbers[MOST_TERMS + 1], sums[MOST_TERMS + 1] = {0};
-  int32_t one = 1;
-  bool vary = false;
-  for (int i = 0; i < x->count; i++) vary |= cell_node(w->to, x->terms[i].u)->axes == over;
-  if (!vary) {
-    CellValue sum = cell_sum(w->to, y, 0, over);
-    for (int i = 0; i < x->count; i++) sums[i] = cell_op2(w->to, CELL_OP_MUL, sum, x->terms[i].u);
-    return rows_of(w->to, sums, x->count);
-  }
-  int count = x->count;
-  for (int i = 0; i < count; i++) numbers[i] = cell_full(w->to, x->terms[i].u, 1, &one);
-  if (count == 1) numbers[count++] = cell_full(w->to, cell_const(w->to, 0), 1, &one);
-  return cell_contract(w->to, y, cell_concat(w->to, count, numbers, 0), "i,t->ti", over);
+  CellValue sums[MOST_TERMS + 1] = {0};
+  for (int i = 0; i < x->count; i++)
+    if (cell_node(w->to, x->terms[i].u)->axes == over)
+      return cell_contract(w->to, y, numbers_of(w->to, x), "i,t->ti", over);
+  CellValue sum = cell_sum(w->to, y, 0, over);
+  for (int i = 0; i < x->count; i++) sums[i] = cell_op2(w->to, CELL_OP_MUL, sum, x->terms[i].u);
+  return rows_of(w->to, sums, x->count);
 }
 
 static CellValue split_gradient(Work *w, const CellNode *n, const CellValue *args) {
