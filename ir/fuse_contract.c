@@ -142,15 +142,14 @@ static int order_segments(const FuseEmit *e, const FuseOp *op, int *order) {
 
 /* ---- zeros ---- */
 
-/* Whether columns take the part of rows: products leave out zeros of the first operand, where a row of the result is
- * contiguous. */
+/* Products leave out zeros of the operand of rows, where a row of the result is contiguous. So columns take the part
+ * of rows where it is they that have the zeros, and the result is contiguous along the rows. */
 static bool is_turned(const FuseOp *op, const FuseSegment *s) {
-  bool a = s->a.val->sparse, b = s->b.val->sparse && s->a.val->dtype == CELL_F;
-  return b && (!a || out_coef(op, op->loop_n) != 1);
+  return s->b.val->sparse && s->a.val->dtype == CELL_F && out_coef(op, op->loop_m) == 1;
 }
 
 static bool leaves_out_zeros(const FuseOp *op, const FuseSegment *s) {
-  return s->a.val->sparse || is_turned(op, s);
+  return (s->a.val->sparse && out_coef(op, op->loop_n) == 1) || is_turned(op, s);
 }
 
 static void swap_views(CellView *a, CellView *b) {
@@ -280,7 +279,7 @@ void fuse_emit_contract(FuseEmit *e, FuseOp *op) {
       c->v = (CellView){fuse_place_of(e, t->b.val, false), view_base(e, op, &t->b, around),
                         loop_coef(&t->b, op->loop_n), loop_coef(&t->b, op->loop_k)};
     }
-    if (c->sparse && is_turned(op, s)) turn(c);
+    if (is_turned(op, s)) turn(c);
     while (opened-- > 0) fuse_close(e);
   }
   fuse_begin_op(e);
