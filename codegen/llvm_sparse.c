@@ -80,9 +80,11 @@ static int64_t turned_floats(const Sparse *l) {
 
 // about, for cores that begin two multiplications of vectors a cycle
 static double cycles_of(const Sparse *l) {
-  // of an element of a, and to turn it; of an entry at least, whose sums wait for the one before; of a vector that is copied
+  // of an element of a, and to turn it; of an entry at least, whose sums wait for the one before; of a vector that is
+  // copied
   const double ELEMENT = 0.7, TURN = 0.6, CHAIN = 3.5, COPY = 1.75;
-  // of an entry beside its vectors; of a list, whose end is guessed wrong, and of each of its vectors; of a row that is copied
+  // of an entry beside its vectors; of a list, whose end is guessed wrong, and of each of its vectors; of a row that is
+  // copied
   bool wide = l->g->lanes == WIDE;
   double each = wide ? 0.25 : 0.5, list = wide ? 12 : 20, sum = wide ? 3 : 2, row = wide ? 6 : 0;
   const CellSparse *s = l->s;
@@ -158,7 +160,7 @@ static LLVMValueRef permutations(CellBuild *g) {
 }
 
 // value, offset, value, offset ...
-static LLVMValueRef beside(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
+static LLVMValueRef pairs_of(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
   CellBuild *g = l->g;
   LLVMValueRef values = LLVMBuildBitCast(g->b, x, LLVMTypeOf(offsets), ""), picks[32];
   if (l->step == 1) {
@@ -203,7 +205,7 @@ static void append(Sparse *l, LLVMValueRef x, LLVMValueRef offsets) {
     }
   }
   LLVMValueRef to = cell_ll_at(g, l->entries, cell_ll_mul(g, size, 2));
-  cell_ll_store(g, beside(l, x, offsets), to);
+  cell_ll_store(g, pairs_of(l, x, offsets), to);
   LLVMBuildStore(g->b, cell_ll_add(g, size, count), l->at);
 }
 
@@ -337,8 +339,9 @@ static void add_terms(Sparse *l, const Terms *terms, int vectors, LLVMValueRef m
   cell_ll_if_end(g, &first);
 }
 
-// The value of an entry in all lanes, and its row of the panel. With wide vectors an instruction that brings a number from memory to
-// all lanes takes as long as one that loads a row's vector, and part of what multiplies: there it comes from a register.
+// The value of an entry in all lanes, and its row of the panel. With wide vectors an instruction that brings a number
+// from memory to all lanes takes as long as one that loads a row's vector, and part of what multiplies: there it comes
+// from a register.
 static LLVMValueRef read_entry(Sparse *l, LLVMValueRef at, LLVMValueRef b, LLVMValueRef *row) {
   CellBuild *g = l->g;
   LLVMTypeRef byte = LLVMInt8TypeInContext(g->context);

@@ -6,13 +6,14 @@
 
 enum { LANES = 16, ENTRIES = 32, PLAIN_TERMS = 3 };
 
-/* tanh |x|, a polynomial of degree 4 for each eighth of an octave of y = |x| + 5/8: from 5/8, where x is 0, to 10, where tanh is 1.
+/* tanh |x|, a polynomial of degree 4 for each eighth of an octave of y = |x| + 5/8: from 5/8, where x is 0, to 10, where
+ * tanh is 1.
  * Least relative error (Lawson's weights), coefficients rounded one after the other from the highest; that of x = 0 is x + ...
  * The entry of y is the last two bits of its exponent and the first three of its mantissa: [2, 4) comes first, what is
  * left of [1/2, 1) behind [8, 10).
  *
- * A permutation costs what a multiply-add does, a shift may go beside them. So the upper two coefficients share a word: the
- * cubic one is all of it, whose last bits, those of the other, were known when it was rounded; that of x^4 begins at bit PACKED. */
+ * A permutation costs what a multiply-add does, a shift may go beside them. So the upper two coefficients share a word:
+ * that of x^4 is its last bits, brought up by PACKED, that of x^3 all of it, rounded when those were known. */
 static const double OFFSET = 0.625, TOP = 9.0199995;
 enum { INDEX_SHIFT = 20, PACKED = 18 };
 static const float tanh_terms[PLAIN_TERMS][ENTRIES] = {

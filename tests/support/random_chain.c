@@ -100,9 +100,9 @@ static void scan(Maker *m, CellValue *first, CellValue *second) {
 
 /* what a gradient is: a sum over the samples of two vectors' products */
 static CellValue summed(Maker *m, CellValue x, CellValue y) {
-  static const char *const labels[4] = {"i,j->ij", "i,j->ji", "i,j->ij", "i,j->ji"};
-  int how = below(m, 4);
-  return cell_contract(m->g, how < 2 ? x : y, how < 2 ? y : x, labels[how], CELL_AXIS(1));
+  bool first = below(m, 2);
+  return cell_contract(m->g, first ? x : y, first ? y : x, below(m, 2) ? "i,j->ij" : "i,j->ji",
+                       CELL_AXIS(1));
 }
 
 CellGraph *cell_random_chain(CellArena *arena, uint64_t seed, int scale) {
